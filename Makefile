@@ -1,0 +1,59 @@
+.DEFAULT_GOAL := help
+.PHONY: demo test test-slow check docs bench wheel help
+
+PYTHON ?= python3
+BIN := .venv/bin
+SOURCES := $(shell find src -name '*.cpp' -o -name '*.hpp')
+STAMP := .venv/.atrous-installed
+
+help:  ## what each target does
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+demo: $(STAMP)  ## train, evaluate and predict on synthetic street scenes, and report
+	$(BIN)/atrous demo
+
+test: $(STAMP)  ## the tests but the slow ones
+	$(BIN)/python -m pytest
+
+test-slow: $(STAMP)  ## every test
+	$(BIN)/python -m pytest -m "slow or not slow"
+
+check: $(STAMP)  ## format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+docs: .venv/.atrous-docs  ## the pages, in docs/_build/html
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+bench: .venv/.atrous-bench  ## every benchmark
+	set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+
+# The wheel must serve those who have nothing else: it is tried in an empty environment, without extras.
+wheel: $(STAMP)  ## source archive and wheel, tried in an empty environment
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	$(PYTHON) -m venv "$$folder/venv"; \
+	"$$folder/venv/bin/pip" install --quiet -c constraints.txt dist/*.whl; \
+	cd "$$folder"; \
+	venv/bin/atrous --help; \
+	for room in contract _core data evaluation prediction draw; do \
+	  venv/bin/python -W error -c "import atrous.$$room"; \
+	done; \
+	venv/bin/python -c "import importlib.util as u; assert not u.find_spec('torch'), 'torch is here'"
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+$(STAMP): .venv/bin/python pyproject.toml constraints.txt CMakeLists.txt $(SOURCES)
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[train,plots,dev]"
+	touch $@
+
+.venv/.atrous-docs: $(STAMP)
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[train,plots,docs]"
+	touch $@
+
+.venv/.atrous-bench: $(STAMP)
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[train,bench]"
+	touch $@

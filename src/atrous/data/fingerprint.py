@@ -1,0 +1,116 @@
+"""What a dataset was when a run was trained on it: counts, sizes, classes, the range of its values, a hash."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atrous.contract import IGNORE
+from atrous.data.census import Progress, in_threads
+from atrous.data.dataset import Dataset
+from atrous.data.pairs import Pair
+from atrous.data.samples import read_sample
+
+_MEASURED = 200
+_SAMPLED = 1 << 16  # values per image that the percentiles are taken from
+_PERCENTILES = (0.5, 99.5)
+
+
+@dataclass(frozen=True)
+class _Look:
+    size: tuple[int, int]
+    channels: int
+    dtype: str
+    counts: NDArray[np.int64] | None
+    measured: tuple[int, NDArray[np.float64], NDArray[np.float64], NDArray[Any]] | None
+
+
+def fingerprint(dataset: Dataset, *, limit: int | None = None, progress: Progress | None = None) -> dict[str, Any]:
+    """Return what the dataset holds, ready for JSON.
+
+    `splits` (pairs of each), `sizes` (`minimum`, `median`, `maximum`, each (height, width)), `channels`, `dtypes`,
+    `classes` (`name`, `pixels`, `images`), `ignore_pixels`, `sha256` (of names and file sizes), and of up to 200
+    evenly spaced training images `mean` and `std` per channel, in stored units. `low` and `high` are the stored range:
+    0 and 255 for uint8, else the 0.5 and 99.5 percentiles. `limit` looks at no more pairs of each split than that,
+    evenly spaced.
+
+    Raises `AtrousError` for a file that cannot be read. Source: the fingerprint of nnU-Net, Isensee et al. 2021.
+    """
+    chosen = [(name, pair) for name, pairs in dataset.splits.items() for pair in spaced(pairs, limit)]
+    training = [pair for name, pair in chosen if name == "train"] or [pair for _, pair in chosen]
+    measured = {pair.name for pair in spaced(training, _MEASURED)}
+    looks = in_threads(lambda item: _look(item[1], dataset, measure=item[1].name in measured), chosen, progress)
+    sizes = np.array([look.size for look in looks]).reshape(-1, 2)
+    counts = [look.counts for look in looks if look.counts is not None]
+    every = np.array(counts).reshape(-1, 256)
+    return {
+        "splits": {name: len(pairs) for name, pairs in dataset.splits.items()},
+        "sizes": {
+            name: [int(side) for side in function(sizes, axis=0)] if len(sizes) else []
+            for name, function in (("minimum", np.min), ("median", np.median), ("maximum", np.max))
+        },
+        "channels": sorted({look.channels for look in looks}),
+        "dtypes": sorted({look.dtype for look in looks}),
+        "classes": [
+            {"name": name, "pixels": int(every[:, index].sum()), "images": int((every[:, index] > 0).sum())}
+            for index, name in enumerate(dataset.space.names)
+        ],
+        "ignore_pixels": int(every[:, IGNORE].sum()),
+        **_statistics([look for look in looks if look.measured is not None]),
+        "sha256": _hash(dataset),
+    }
+
+
+def spaced(items: Sequence[Pair], limit: int | None) -> list[Pair]:
+    """Return up to `limit` items, evenly spaced from the first to the last; all of them without a limit."""
+    if limit is None or len(items) <= limit:
+        return list(items)
+    return [items[index] for index in np.linspace(0, len(items) - 1, limit).round().astype(int)]
+
+
+def _look(pair: Pair, dataset: Dataset, *, measure: bool) -> _Look:
+    sample = read_sample(pair, dataset.space)
+    image = sample.image
+    height, width, channels = image.shape
+    counts = None if sample.labels is None else np.bincount(sample.labels.ravel(), minlength=256)
+    measured = None
+    if measure:
+        values = image.reshape(-1, channels).astype(np.float64)
+        step = max(1, image.size // _SAMPLED)
+        measured = (len(values), values.sum(axis=0), np.square(values).sum(axis=0), image.reshape(-1)[::step].copy())
+    return _Look((height, width), channels, str(image.dtype), counts, measured)
+
+
+def _statistics(looks: list[_Look]) -> dict[str, Any]:
+    """Return mean, std, low and high; grey images count in every channel of the others."""
+    channels = max((look.channels for look in looks), default=0)
+    pixels, total, squares, values = 0, np.zeros(channels), np.zeros(channels), []
+    for look in looks:
+        if look.measured is None or look.channels not in (1, channels):
+            continue
+        pixels += look.measured[0]
+        total += look.measured[1]
+        squares += look.measured[2]
+        values.append(look.measured[3])
+    if not pixels:
+        return {"mean": [], "std": [], "low": 0.0, "high": 255.0}
+    mean = total / pixels
+    std = np.sqrt(np.maximum(squares / pixels - mean**2, 0))
+    low, high = 0.0, 255.0
+    if any(part.dtype != np.uint8 for part in values):
+        low, high = (float(value) for value in np.percentile(np.concatenate(values).astype(np.float64), _PERCENTILES))
+    return {"mean": mean.tolist(), "std": std.tolist(), "low": low, "high": high}
+
+
+def _hash(dataset: Dataset) -> str:
+    lines = []
+    for pair in chain.from_iterable(dataset.splits.values()):
+        mask = pair.mask.stat().st_size if pair.mask is not None else 0
+        lines.append(f"{pair.name}\t{pair.image.stat().st_size}\t{mask}")
+    return sha256("\n".join(sorted(lines)).encode()).hexdigest()

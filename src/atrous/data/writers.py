@@ -1,0 +1,132 @@
+"""Images and masks out: whole or not at all, so that a full disk never costs what was there before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from atrous.contract import IGNORE, AtrousError, LabelSpace
+
+_TIFF_SUFFIXES = (".tif", ".tiff")
+_JPEG_QUALITY = 95
+
+
+@contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, with its suffix, that takes its place when the block ends well.
+
+    The folder is made where it is missing. When the block raises, the temporary file is removed and what `path` held
+    stays. Raises `AtrousError` in place of the system's error when the disk is full or the folder not writable.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "scores.json"
+    >>> with atomic(path) as temporary:
+    ...     _ = temporary.write_text("{}")
+    >>> path.read_text()
+    '{}'
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem[:80]}-{uuid4().hex}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if error.errno is None:
+            raise
+        raise AtrousError(
+            f"{path}: could not be written ({error.strerror}). What was there before is unchanged; "
+            "free some space or choose another folder."
+        ) from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_image(path: str | Path, array: NDArray[Any]) -> None:
+    """Write (h, w), (h, w, 1) or (h, w, 3) RGB in the format of the suffix, whole or not at all.
+
+    PNG takes uint8 and uint16, TIFF any depth and any number of channels, the other formats uint8.
+
+    Raises `ValueError` for a shape, depth or suffix that the format cannot hold, `AtrousError` when the disk refuses.
+
+    >>> import tempfile
+    >>> write_image(Path(tempfile.mkdtemp()) / "black.png", np.zeros((2, 3, 3), np.uint8))
+    """
+    path = Path(path)
+    array = array[..., 0] if array.ndim == 3 and array.shape[-1] == 1 else array
+    if path.suffix.lower() in _TIFF_SUFFIXES:
+        _write_tiff(path, array)
+        return
+    if array.ndim != 2 and array.shape[2:] != (3,):
+        raise ValueError(f"{path}: an array of shape {array.shape} came; (h, w), (h, w, 1) and (h, w, 3) are written")
+    if array.dtype == np.uint16 and path.suffix.lower() == ".png":
+        import cv2
+
+        _, data = cv2.imencode(".png", array if array.ndim == 2 else array[..., ::-1])
+        with atomic(path) as temporary:
+            temporary.write_bytes(data.tobytes())
+        return
+    if array.dtype != np.uint8:
+        raise ValueError(f"{path}: {array.dtype} came; uint8 is written, uint16 as PNG too, other depths as TIFF")
+    _save(path, Image.fromarray(np.ascontiguousarray(array)))
+
+
+def write_mask(path: str | Path, labels: NDArray[Any], space: LabelSpace) -> None:
+    """Write labels (h, w), 0..n-1 and 255, as an index PNG with the colours of `space`; 255 is black.
+
+    Raises `ValueError` for a label that is none, another shape, or a suffix other than .png, and `AtrousError` when
+    the disk refuses.
+
+    >>> import tempfile
+    >>> write_mask(Path(tempfile.mkdtemp()) / "m.png", np.zeros((2, 3), np.uint8), LabelSpace(names=("road",)))
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise ValueError(f"{path}: masks are written as PNG, since other formats change labels; name it .png")
+    if labels.ndim != 2 or labels.size == 0 or labels.dtype.kind not in "iu":
+        raise ValueError(f"{path}: labels of shape {labels.shape} and {labels.dtype} came; (h, w) integers are written")
+    outside = (labels != IGNORE) & ((labels < 0) | (labels >= len(space)))
+    if outside.any():
+        raise ValueError(
+            f"{path}: label {int(labels[outside][0])} is outside 0..{len(space) - 1} and is not the ignore value 255; "
+            f"{int(outside.sum()):,} pixels have it or another such"
+        )
+    palette = np.zeros((256, 3), np.uint8)
+    palette[: len(space)] = space.colours
+    image = Image.fromarray(np.ascontiguousarray(labels, np.uint8))
+    image.putpalette(palette.tobytes())
+    _save(path, image)
+
+
+def _save(path: Path, image: Image.Image) -> None:
+    options: dict[str, Any] = {}
+    if path.suffix.lower() in (".jpg", ".jpeg"):
+        options = {"quality": _JPEG_QUALITY, "subsampling": 0}
+    elif path.suffix.lower() == ".png":
+        options = {"compress_level": 3}  # a third of the time of the default, a few per cent more bytes
+    elif path.suffix.lower() not in Image.registered_extensions():
+        raise ValueError(f"{path}: no image format has the suffix {path.suffix!r}; .png, .jpg and .tif are usual")
+    with atomic(path) as temporary:
+        image.save(temporary, **options)
+
+
+def _write_tiff(path: Path, array: NDArray[Any]) -> None:
+    from tifffile import imwrite
+
+    if array.ndim not in (2, 3):
+        raise ValueError(f"{path}: an array of shape {array.shape} came; (h, w) and (h, w, c) are written")
+    colour = array.ndim == 3 and array.shape[2] == 3 and array.dtype.kind == "u"
+    layout: dict[str, Any] = {"photometric": "rgb" if colour else "minisblack"}
+    if array.ndim == 3:
+        layout["planarconfig"] = "contig"
+    with atomic(path) as temporary:
+        imwrite(temporary, array, metadata=None, **layout)

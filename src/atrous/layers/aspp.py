@@ -1,0 +1,63 @@
+"""Atrous spatial pyramid pooling as DeepLab v3 and v3+ have it: parallel rates, one 1x1, and the image as a whole."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from atrous.layers.atrous import convolution, separable_convolution
+
+RATES = {8: (12, 24, 36), 16: (6, 12, 18), 32: (3, 6, 9)}
+"""The atrous rates for each output stride: they are doubled where the map is twice as dense."""
+
+
+class ImagePooling(nn.Module):
+    """The mean of the whole map through a 1x1 convolution, spread over the map again.
+
+    (n, inputs, h, w) -> (n, outputs, h, w). Enlarging a 1x1 map bilinearly is repeating it.
+
+    Source: DeepLab v3 (arXiv 1706.05587) section 3.3, "image-level features".
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.project = convolution(inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = x.mean((2, 3), keepdim=True)
+        return self.project(mean).expand(-1, -1, x.shape[2], x.shape[3])
+
+
+class ASPP(nn.Module):
+    """Five views of one map, concatenated and projected: 1x1, three atrous 3x3, and the image's mean.
+
+    (n, inputs, h, w) -> (n, channels, h, w). `separable` makes the 3x3 ones depthwise separable (v3+). Dropout
+    follows the projection in the authors' code, not in the paper.
+
+    Source: DeepLab v3 section 3.3; v3+ section 3.1.
+
+    >>> ASPP(32, 8, rates=(6, 12, 18)).eval()(torch.zeros(1, 32, 9, 9)).shape
+    torch.Size([1, 8, 9, 9])
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        channels: int = 256,
+        *,
+        rates: tuple[int, ...] = RATES[16],
+        separable: bool = False,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        atrous = separable_convolution if separable else convolution
+        self.branches = nn.ModuleList(
+            [convolution(inputs, channels, 1), *(atrous(inputs, channels, rate=rate) for rate in rates)]
+        )
+        self.pooling = ImagePooling(inputs, channels)
+        self.project = convolution((len(self.branches) + 1) * channels, channels, 1)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        views = [*(branch(x) for branch in self.branches), self.pooling(x)]
+        return self.dropout(self.project(torch.cat(views, 1)))

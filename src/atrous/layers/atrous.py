@@ -1,0 +1,55 @@
+"""Atrous convolution, plain and separable, with its norm and ReLU: the one block DeepLab is built from."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+NORM_EPSILON = 1e-5
+NORM_MOMENTUM = 0.1
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Batch norm that falls back on its running statistics where a channel holds a single value.
+
+    Image pooling leaves one value per channel and image; at batch 1 its variance is undefined and `nn.BatchNorm2d`
+    raises. Everything else is `nn.BatchNorm2d`, its state included.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and x.numel() == x.shape[1]:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
+        return super().forward(x)
+
+
+def convolution(
+    inputs: int, outputs: int, size: int = 3, *, stride: int = 1, rate: int = 1, relu: bool = True
+) -> nn.Sequential:
+    """Return convolution, batch norm and ReLU; the map keeps its size at stride 1, whatever the rate.
+
+    `y[i] = sum_k x[i + rate * k] w[k]`: a 3x3 kernel at rate r reaches r pixels to every side.
+
+    Source: DeepLab v2 (arXiv 1606.00915) section 3.1, equation 1.
+
+    >>> convolution(8, 4, rate=6)[0].dilation
+    (6, 6)
+    """
+    padding = rate * (size // 2)
+    layers: list[nn.Module] = [
+        nn.Conv2d(inputs, outputs, size, stride, padding, dilation=rate, bias=False),
+        BatchNorm(outputs, NORM_EPSILON, NORM_MOMENTUM),
+    ]
+    return nn.Sequential(*layers, nn.ReLU(inplace=True)) if relu else nn.Sequential(*layers)
+
+
+def separable_convolution(inputs: int, outputs: int, *, rate: int = 1) -> nn.Sequential:
+    """Return a 3x3 atrous convolution of each channel alone, then a 1x1 across channels, norm and ReLU after both.
+
+    Source: DeepLab v3+ (arXiv 1802.02611) section 3.1, "atrous separable convolution".
+
+    >>> [tuple(p.shape) for p in separable_convolution(8, 4).parameters() if p.ndim == 4]
+    [(8, 1, 3, 3), (4, 8, 1, 1)]
+    """
+    depthwise = nn.Conv2d(inputs, inputs, 3, 1, rate, dilation=rate, groups=inputs, bias=False)
+    norm = BatchNorm(inputs, NORM_EPSILON, NORM_MOMENTUM)
+    return nn.Sequential(depthwise, norm, nn.ReLU(inplace=True), *convolution(inputs, outputs, 1))

@@ -1,0 +1,145 @@
+"""Trunks: any encoder of timm, or one of ours, as a list of feature maps with their channels and strides."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from atrous.contract import AtrousError, Geometry
+from atrous.layers.resnet_beta import DEPTHS as BETA_DEPTHS
+from atrous.layers.resnet_beta import ResNetBeta
+
+
+class Trunk(nn.Module):
+    """An encoder: (n, in_channels, h, w) -> feature maps, shallow to deep.
+
+    `channels` and `strides` say what each map has; `geometry` says which input sizes keep the maps aligned:
+    16k + 1 where every strided layer is centred on a pixel (ResNets), multiples of the stride where it cuts the
+    image into cells (ConvNeXt).
+    """
+
+    def __init__(self, body: nn.Module, channels: Sequence[int], strides: Sequence[int], in_channels: int) -> None:
+        super().__init__()
+        self.body = body
+        self.channels, self.strides = tuple(channels), tuple(strides)
+        self.in_channels = in_channels
+        self.geometry = _geometry(body, self.strides[-1], in_channels)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return list(self.body(x))
+
+
+def trunk(
+    name: str,
+    *,
+    in_channels: int = 3,
+    output_stride: int = 32,
+    multigrid: Sequence[int] | None = None,
+    pretrained: bool | str = False,
+    width: float = 1.0,
+) -> Trunk:
+    """Return the encoder `name`, its last stages made dense so that the deepest map has `output_stride`.
+
+    A strided layer that becomes dense hands its stride on as atrous rate to every later layer (the hole algorithm).
+    `multigrid` multiplies the rates of the last stage's units. `pretrained` is True for timm's published weights or a
+    `.safetensors` file of the encoder. `width` scales the channels (ResNets only): small copies for tests.
+
+    Raises `ValueError` for an unknown encoder (with the nearest names) or a stride it cannot have, `AtrousError`
+    where weights cannot be had.
+
+    Source: DeepLab v1 (arXiv 1412.7062) section 3.1; multi-grid from DeepLab v3 (arXiv 1706.05587) section 3.2.1.
+
+    >>> trunk("resnet18", output_stride=16).strides
+    (2, 4, 8, 16, 16)
+    """
+    if name in BETA_DEPTHS:
+        body: nn.Module = ResNetBeta(BETA_DEPTHS[name], in_channels=in_channels, output_stride=output_stride, width=width)
+        channels, strides = body.channels, body.strides
+        if pretrained is True:
+            raise AtrousError(f"encoder {name!r} has no published weights here: give a local .safetensors file instead")
+    else:
+        body = _from_timm(name, in_channels, output_stride, pretrained is True, width)
+        channels, strides = body.feature_info.channels(), body.feature_info.reduction()
+    if multigrid is not None:
+        _set_multigrid(body, name, multigrid)
+    if isinstance(pretrained, str):
+        _load_file(body, pretrained, name)
+    return Trunk(body, channels, strides, in_channels)
+
+
+def _from_timm(name: str, in_channels: int, output_stride: int, pretrained: bool, width: float) -> nn.Module:
+    import timm  # noqa: PLC0415  (a third of a second, needed by encoder nets alone)
+
+    if name not in timm.list_models():
+        near = difflib.get_close_matches(name, [*timm.list_models(), *BETA_DEPTHS], n=4, cutoff=0.5)
+        hint = f"; near it: {', '.join(near)}" if near else ""
+        raise ValueError(f"encoder {name!r} is not known{hint}. `timm.list_models()` has them all")
+    options: dict[str, object] = {} if output_stride == 32 else {"output_stride": output_stride}
+    if width != 1:
+        if not name.startswith("resnet"):
+            raise ValueError(f"width {width} came, but {name!r} has fixed channels: only ResNets can be made narrower")
+        options["channels"] = tuple(max(8, round(c * width)) for c in (64, 128, 256, 512))
+    try:
+        return timm.create_model(name, features_only=True, in_chans=in_channels, pretrained=pretrained, **options)
+    except (NotImplementedError, AssertionError, TypeError) as error:
+        raise ValueError(
+            f"encoder {name!r} cannot give feature maps at output stride {output_stride}: {error or 'not supported'}. "
+            "Convolutional encoders such as resnet18 can"
+        ) from error
+    except (OSError, RuntimeError) as error:
+        if not pretrained:
+            raise
+        raise AtrousError(
+            f"pretrained weights of {name!r} could not be fetched ({type(error).__name__}): "
+            "give a local file with --pretrained FILE, or train without"
+        ) from error
+
+
+def _set_multigrid(body: nn.Module, name: str, multigrid: Sequence[int]) -> None:
+    units = getattr(body, "layer4", None)
+    if units is None or len(units) != len(multigrid):
+        have = "no ResNet stage" if units is None else f"{len(units)} units"
+        raise ValueError(f"multigrid {tuple(multigrid)} needs one rate per unit of the last stage; {name!r} has {have}")
+    for unit, factor in zip(units, multigrid, strict=True):
+        for layer in unit.modules():
+            if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3):
+                layer.dilation = tuple(rate * factor for rate in layer.dilation)
+                layer.padding = layer.dilation
+
+
+def _load_file(body: nn.Module, path: str, name: str) -> None:
+    from safetensors import SafetensorError  # noqa: PLC0415  (only where a file is given)
+    from safetensors.torch import load_file  # noqa: PLC0415
+
+    if not Path(path).is_file():
+        raise AtrousError(f"{path}: no such file; --pretrained takes a .safetensors file of the encoder {name!r}")
+    try:
+        state = load_file(path)
+    except SafetensorError as error:
+        raise AtrousError(f"{path}: not a readable .safetensors file ({error})") from error
+    wanted = body.state_dict()
+    found = {key: value for key, value in state.items() if key in wanted and value.shape == wanted[key].shape}
+    missing = [key for key in wanted if key not in found and not key.endswith("num_batches_tracked")]
+    if missing:
+        raise AtrousError(
+            f"{path}: {len(missing)} of {len(wanted)} tensors of {name!r} are missing or of another shape, "
+            f"first {missing[0]!r}; is it a file of another encoder?"
+        )
+    body.load_state_dict(found, strict=False)
+
+
+@torch.no_grad()
+def _geometry(body: nn.Module, stride: int, in_channels: int) -> Geometry:
+    """Find out how the encoder samples: a map of 3 from 2 strides + 1 is centred on pixels, one of 2 is made of cells."""
+    was_training = body.training
+    device = next(body.parameters()).device
+    side = 64 + 1
+    deepest = body.eval()(torch.zeros(1, in_channels, side, side, device=device))[-1]
+    body.train(was_training)
+    if deepest.shape[-1] == (side - 1) // stride + 1:
+        return Geometry(multiple=stride, offset=1, minimum=stride + 1, stride=stride, align_corners=True)
+    return Geometry(multiple=max(stride, 32), minimum=max(stride, 32), stride=stride)

@@ -1,0 +1,37 @@
+"""The networks, one file per paper, and the table that names them.
+
+A builder returns a plain `nn.Module` from normalised images to logits on its own grid; `net.geometry` says which sizes
+it takes and where its logits lie.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from atrous.models.deeplab_v3plus import deeplab_v3plus
+from atrous.models.segmenter import Segmenter
+
+TABLE: dict[str, Callable[..., nn.Module]] = {
+    "deeplab_v3plus": deeplab_v3plus,
+}
+
+__all__ = ["TABLE", "Segmenter", "build", "deeplab_v3plus"]
+
+
+def build(name: str, classes: int, **options: Any) -> nn.Module:
+    """Build the network `name` of the table; options are its builder's keywords.
+
+    Raises `ValueError` for a name that is not in the table, with the nearest ones.
+
+    >>> build("deeplab_v3plus", 3, encoder="resnet18", width=1 / 8).geometry.stride
+    4
+    """
+    if name not in TABLE:
+        near = difflib.get_close_matches(name, TABLE, n=3, cutoff=0.4)
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise ValueError(f"model {name!r} is not known; there are {', '.join(TABLE)}.{hint}")
+    return TABLE[name](classes, **options)

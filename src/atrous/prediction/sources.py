@@ -1,0 +1,71 @@
+"""What to predict, as files with the names their results will have: a file, a folder or a glob."""
+
+from __future__ import annotations
+
+import glob
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from atrous.contract import AtrousError
+from atrous.data.images import SUFFIXES
+from atrous.data.pairs import images_below
+
+_MAGIC = frozenset("*?[")
+
+
+@dataclass(frozen=True)
+class Source:
+    """An image file, and its results' path below the output folder, without suffix."""
+
+    path: Path
+    name: str
+
+
+def find(source: str | Path, *, apart_from: Path | None = None) -> list[Source]:
+    """Return the images that `source` means: a file, all images below a folder, or what a glob matches.
+
+    A result is named after the image's path below the folder (or below the part of a glob that has no wildcard),
+    without its suffix; images that would share a name keep theirs. Files below `apart_from` are left out: results
+    written into the source folder are not its images.
+
+    Raises `AtrousError` where nothing is there, or nothing there is an image.
+    """
+    text, path = str(source), Path(source)
+    if path.is_file():
+        return [Source(path, path.stem)]
+    if path.is_dir():
+        base, paths = path, images_below(path)
+        came = f"{path}: no images in this folder"
+    elif _MAGIC & set(text):
+        base = _plain_part(path)
+        matches = (Path(match) for match in sorted(glob.glob(text, recursive=True)))
+        paths = [match for match in matches if match.is_file() and match.name.lower().endswith(SUFFIXES)]
+        came = f"{text}: matches no images"
+    else:
+        raise AtrousError(f"{path}: no such file or folder; a file, a folder or a pattern like 'photos/*.jpg' is wanted")
+    if apart_from is not None:
+        inside = apart_from.resolve()
+        paths = [found for found in paths if inside not in found.resolve().parents]
+    if not paths:
+        raise AtrousError(f"{came}; images end in {', '.join(SUFFIXES)}")
+    return _named(base, paths)
+
+
+def _named(base: Path, paths: Sequence[Path]) -> list[Source]:
+    short = [path.relative_to(base).with_suffix("").as_posix() for path in paths]
+    uses = Counter(short)
+    return [
+        Source(path, name if uses[name] == 1 else path.relative_to(base).as_posix())
+        for path, name in zip(paths, short, strict=True)
+    ]
+
+
+def _plain_part(pattern: Path) -> Path:
+    parts = []
+    for part in pattern.parts[:-1]:
+        if _MAGIC & set(part):
+            break
+        parts.append(part)
+    return Path(*parts)

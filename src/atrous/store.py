@@ -1,0 +1,274 @@
+"""Model folders and runs on disk: safetensors and JSON, written whole or not at all, opened without unpickling.
+
+A model folder holds `model.safetensors`, `config.json` and a model card `README.md`. A run holds `recipe.json`,
+`split.json`, `log.jsonl` and the model folders `best/` and `last/`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from atrous.contract import AtrousError, LabelSpace, Preprocessing, Recipe
+from atrous.data.writers import atomic
+
+if TYPE_CHECKING:
+    from atrous.models import Segmenter
+
+FORMAT = 1
+WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What `config.json` says: enough to build the network again and to feed it as it was trained."""
+
+    model: str
+    options: dict[str, Any]
+    space: LabelSpace
+    preprocessing: Preprocessing
+    geometry: dict[str, Any]
+    recipe: dict[str, Any] | None = None
+    scores: dict[str, Any] | None = None
+    versions: dict[str, str] | None = None
+    fingerprint: dict[str, Any] | None = None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as JSON, whole or not at all."""
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Return the JSON of a file; raises `AtrousError` where it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise AtrousError(f"{path}: missing") from error
+    except (OSError, ValueError) as error:
+        raise AtrousError(f"{path}: not readable JSON ({error})") from error
+
+
+def save_model(
+    folder: Path, segmenter: Segmenter, config: Config, *, also: Callable[[Path], None] | None = None
+) -> None:
+    """Write a model folder; an older one at the same place is replaced as a whole, once everything is written.
+
+    `also` writes more files into the same folder, such as the training state that belongs to these weights.
+    """
+    from safetensors.torch import save_file  # noqa: PLC0415  (needs torch)
+
+    state = {name: tensor.detach().contiguous() for name, tensor in segmenter.net.state_dict().items()}
+    with whole_folder(folder) as temporary:
+        save_file(state, temporary / WEIGHTS, metadata={"format": "pt"})
+        write_json(temporary / CONFIG, _config_json(config))
+        (temporary / CARD).write_text(_card(config), encoding="utf-8")
+        if also is not None:
+            also(temporary)
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder that takes the place of `folder` when the block ends well; else `folder` is untouched.
+
+    A folder cannot be replaced in one step: the old one is moved aside first. A process killed between the two
+    moves leaves it there, and `settled` brings it back.
+    """
+    temporary, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
+    settled(folder)
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+    except BaseException as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if _disk_refused(error):
+            raise AtrousError(f"{folder}: could not be written ({error}); what was there before is unchanged") from error
+        raise
+    if folder.exists():
+        folder.rename(old)
+    temporary.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _disk_refused(error: BaseException) -> bool:
+    from safetensors import SafetensorError  # noqa: PLC0415  (needs no torch, and only a failure asks)
+
+    return isinstance(error, OSError | SafetensorError)
+
+
+def settled(folder: Path) -> Path:
+    """Return `folder`, brought back first where a replacement of it was cut off between two moves."""
+    old = folder.with_name(folder.name + ".old")
+    if old.is_dir() and not folder.exists():
+        old.rename(folder)
+    return folder
+
+
+def open_model(path: str | Path) -> tuple[Segmenter, Config]:
+    """Open a model folder, or a run's `best/` (else its `last/`, said once): the network in evaluation mode.
+
+    Raises `AtrousError` where the path is neither, or a file is missing, damaged, or of another network.
+    """
+    from atrous.models import Segmenter, build  # noqa: PLC0415  (needs torch)
+
+    folder = model_folder(path)
+    config = read_config(folder)
+    try:
+        net = build(config.model, len(config.space), **config.options)
+    except (TypeError, ValueError) as error:
+        raise AtrousError(f"{folder / CONFIG}: the network cannot be built: {error}") from error
+    load_weights(net, folder / WEIGHTS)
+    return Segmenter(net, config.space, config.preprocessing).eval(), config
+
+
+def load_weights(net: Any, path: Path) -> None:
+    """Load a `.safetensors` file into `net`, every tensor of it and nothing else.
+
+    Raises `AtrousError` where the file is missing, damaged, or holds other tensors; the net is unchanged then.
+    """
+    from safetensors import SafetensorError  # noqa: PLC0415  (needs torch)
+    from safetensors.torch import load_file  # noqa: PLC0415
+
+    if not path.is_file():
+        raise AtrousError(f"{path}: missing; a model folder holds {WEIGHTS}, {CONFIG} and {CARD}")
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise AtrousError(f"{path}: a damaged checkpoint ({error}); take another copy, or `last/` for `best/`") from error
+    wanted = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
+    given = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    if wanted != given:
+        differ = sorted(name for name in wanted.keys() | given.keys() if wanted.get(name) != given.get(name))
+        name = differ[0]
+        raise AtrousError(
+            f"{path}: weights of another network: {len(differ)} tensors differ, first {name!r} "
+            f"({given.get(name, 'missing')} in the file, {wanted.get(name, 'none')} in the network)"
+        )
+    net.load_state_dict(state)
+
+
+def model_folder(path: str | Path) -> Path:
+    """Return the model folder that `path` means: itself, or a run's `best/`, else `last/` with a line saying so."""
+    path = Path(path)
+    if not path.exists():
+        raise AtrousError(f"{path}: no such model folder or run")
+    if (path / CONFIG).is_file():
+        return path
+    if (settled(path / "best") / CONFIG).is_file():
+        return path / "best"
+    if (settled(path / "last") / CONFIG).is_file():
+        logging.getLogger("atrous").warning("%s: no best/ yet, taking last/", path)
+        return path / "last"
+    raise AtrousError(f"{path}: neither a model folder ({CONFIG} is missing) nor a run (no best/ or last/)")
+
+
+def read_config(folder: Path) -> Config:
+    """Return `config.json` of a model folder; raises `AtrousError` that names what is wrong in it."""
+    path = folder / CONFIG
+    values = read_json(path)
+    try:
+        if values["format"] > FORMAT:
+            raise AtrousError(f"{path}: format {values['format']}; this version reads up to {FORMAT}: update atrous")
+        space = {key: values[key] for key in ("colours", "values", "ignore", "encoding")}
+        return Config(
+            model=values["architecture"],
+            options=dict(values["options"]),
+            space=_validated(LabelSpace, {"names": values["classes"], **space}),
+            preprocessing=_validated(Preprocessing, values["preprocessing"]),
+            geometry=values["geometry"],
+            recipe=values.get("recipe"),
+            scores=values.get("scores"),
+            versions=values.get("versions"),
+            fingerprint=values.get("fingerprint"),
+        )
+    except KeyError as error:
+        raise AtrousError(f"{path}: {error} is missing; is it the config.json of another program?") from error
+    except (ValidationError, TypeError) as error:
+        raise AtrousError(f"{path}: {explained(error)}") from error
+
+
+def plain(value: Any) -> Any:
+    """Return a noun of the contract as plain JSON values."""
+    return TypeAdapter(type(value)).dump_python(value, mode="json")
+
+
+def read_recipe(run: Path) -> Recipe:
+    """Return the recipe a run was started with."""
+    path = run / "recipe.json"
+    try:
+        return _validated(Recipe, read_json(path))
+    except ValidationError as error:
+        raise AtrousError(f"{path}: {explained(error)}") from error
+
+
+def explained(error: Exception) -> str:
+    """Return a validation error in one line: which field, what came, what is accepted."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    parts = []
+    for each in error.errors():
+        field = ".".join(str(part) for part in each["loc"])
+        message = each["msg"].removeprefix("Value error, ")
+        parts.append(f"{field}: {message[:1].lower() + message[1:]}, {each['input']!r} came" if field else message)
+    return "; ".join(parts)
+
+
+def _validated(kind: Any, values: Mapping[str, Any]) -> Any:
+    return TypeAdapter(kind).validate_python(dict(values))
+
+
+def _config_json(config: Config) -> dict[str, Any]:
+    space = plain(config.space)
+    return {
+        "format": FORMAT,
+        "architecture": config.model,
+        "options": config.options,
+        "classes": space.pop("names"),
+        **space,
+        "preprocessing": plain(config.preprocessing),
+        "geometry": config.geometry,
+        "recipe": config.recipe,
+        "scores": config.scores,
+        "versions": config.versions,
+        "fingerprint": config.fingerprint,
+    }
+
+
+def _card(config: Config) -> str:
+    options = ", ".join(f"{key} {value}" for key, value in config.options.items() if value not in (None, False))
+    lines = [
+        f"# {config.model}",
+        "",
+        f"A semantic segmentation network of {len(config.space)} classes ({options}), written by atrous.",
+        "",
+        "    atrous predict THIS_FOLDER IMAGES --out out/",
+        "",
+        "## Classes",
+        "",
+        ", ".join(config.space.names),
+        "",
+    ]
+    if config.scores:
+        lines += ["## Scores", "", *_card_scores(config.scores), ""]
+    if config.fingerprint:
+        images = ", ".join(f"{count} {split}" for split, count in config.fingerprint.get("splits", {}).items())
+        lines += ["## Data", "", f"{images} images; fingerprint {config.fingerprint.get('sha256', '')[:16]}", ""]
+    return "\n".join(lines)
+
+
+def _card_scores(scores: Mapping[str, Any]) -> list[str]:
+    lines = ["| score | per cent | definition |", "|---|---|---|"]
+    for name, definition in scores.get("definitions", {}).items():
+        if isinstance(scores.get(name), float):
+            lines.append(f"| {name.replace('_', ' ')} | {100 * scores[name]:.2f} | {definition} |")
+    return lines

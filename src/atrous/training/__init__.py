@@ -1,0 +1,22 @@
+"""Training: a generator over steps, on Accelerate; losses, schedule, batches and checkpoints beside it."""
+
+from atrous.training.batches import Crops
+from atrous.training.checkpoints import load_state, save_state
+from atrous.training.loop import Step, Training, prepared, resolved_precision, train
+from atrous.training.losses import compared, cross_entropy
+from atrous.training.schedule import parameter_groups, poly
+
+__all__ = [
+    "Crops",
+    "Step",
+    "Training",
+    "compared",
+    "cross_entropy",
+    "load_state",
+    "parameter_groups",
+    "poly",
+    "prepared",
+    "resolved_precision",
+    "save_state",
+    "train",
+]

@@ -1,0 +1,295 @@
+"""The verbs: load, train, evaluate, predict, inspect. The one place where rooms meet; each imports what it needs."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from atrous.contract import LabelSpace, Prediction, Recipe, Sample, Scorer
+    from atrous.data import Dataset
+    from atrous.data.inspection import Inspection
+    from atrous.evaluation import Scores
+    from atrous.models import Segmenter
+
+Listener = Callable[[Any], None]
+
+
+def load(model: str | Path, *, device: str | None = None) -> Segmenter:
+    """Open a model folder, or a run (its `best/`, else its `last/`): a scorer in evaluation mode.
+
+    Nothing is downloaded and nothing unpickled. `device` None takes a GPU where there is one.
+
+    Raises `AtrousError` where the path is neither, or a file in it is missing or damaged.
+
+        segmenter = atrous.load("runs/street")
+        labels = segmenter.labels(torch.zeros(1, 3, 360, 480, dtype=torch.uint8))  # (1, 360, 480)
+    """
+    from atrous.store import open_model
+
+    segmenter, _ = open_model(model)
+    return segmenter.to(_device(device))
+
+
+def inspect(
+    data: str | Path,
+    *,
+    classes: Sequence[str] | None = None,
+    ignore: Any = None,
+    labels: Any = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Inspection:
+    """Say what a folder of images and masks holds, and what is wrong with it.
+
+    `classes`, `ignore` and `labels` ("indices", "colours" or "instances") say what the masks cannot.
+
+    Raises `AtrousError` where the folder cannot be read at all; a broken file in it is a finding.
+    """
+    from atrous.data.inspection import inspect_dataset
+
+    return inspect_dataset(data, classes=classes, ignore=ignore, labels=labels, progress=progress)
+
+
+def train(
+    data: str | Path,
+    *,
+    out: str | Path | None = None,
+    recipe: Recipe | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    device: str | None = None,
+    workers: int | None = None,
+    classes: Sequence[str] | None = None,
+    ignore: Any = None,
+    labels: Any = None,
+    listener: Listener | None = None,
+    **changes: Any,
+) -> Path:
+    """Train a network on a folder of images and masks, and return the run's folder.
+
+    The layout, the classes and the split are worked out from the folder; `classes`, `ignore` and `labels` say what
+    the masks cannot. `recipe` (default `recipes.standard(model)`) decides the training, and `changes` are its fields:
+    `model`, `encoder`, `epochs`, `batch`, `crop`, `learning_rate`, `seed` and so on. `out` defaults to `runs/NAME`.
+    `listener` is called with every note, step and epoch.
+
+    Raises `AtrousError` for data or a run folder that cannot be used, `ValueError` for a recipe that cannot be.
+    """
+    from atrous import recipes, runs
+    from atrous.data.fingerprint import fingerprint
+
+    out = Path(out) if out is not None else Path("runs") / Path(data).resolve().name
+    runs.claim(out, resume=resume, overwrite=overwrite)
+    if resume:
+        recipe = runs.resumed_recipe(out, changes)
+        dataset = _data_of(out, data)
+    else:
+        recipe = replace(recipe or recipes.standard(changes.get("model", "deeplab_v3plus")), **changes)
+        dataset = _opened(data, classes=classes, ignore=ignore, labels=labels)
+    facts = fingerprint(dataset)
+    for event in runs.run(dataset, out, recipe, facts=facts, resume=resume, device=device, workers=workers):
+        if listener is not None:
+            listener(event)
+    return out
+
+
+def evaluate(model: str | Path, data: str | Path, *, split: str = "val", device: str | None = None) -> Scores:
+    """Score a model folder or a run on a labelled folder, at original resolution.
+
+    `split` is the one stored in the run where the folder is the one it was trained on, else the folder's own. Masks
+    are read with the model's classes.
+
+    Raises `AtrousError` where the folder has no such split, or a mask holds what the model does not know.
+    """
+    from atrous.runs import scored
+    from atrous.store import open_model
+
+    segmenter, config = open_model(model)
+    dataset = _data_of(Path(model), data, space=config.space)
+    if not dataset.splits.get(split):
+        from atrous.contract import AtrousError
+
+        there = ", ".join(f"{name} ({len(pairs)})" for name, pairs in dataset.splits.items())
+        raise AtrousError(f"{data}: no images in the split {split!r}; there are {there}")
+    return scored(segmenter.to(_device(device)), dataset.splits[split], config.space)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a prediction into a folder came to: the files written, and the images that could not be predicted."""
+
+    written: list[Path]
+    failed: dict[Path, str]
+
+
+def predict(
+    model: str | Path | Scorer,
+    source: str | Path | NDArray[Any],
+    *,
+    out: str | Path | None = None,
+    save: Collection[str] = ("masks", "overlays"),
+    space: LabelSpace | None = None,
+    probabilities: bool = False,
+    device: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Prediction | Iterator[Prediction] | Outcome:
+    """Label every pixel of images of any size.
+
+    `model` is a model folder, a run, or any scorer with `space` given. `source` is an image file, a folder, a glob, or
+    an array (h, w) or (h, w, c). Without `out`: one `Prediction` for a file or an array, an iterator for the rest.
+    With `out`: files `OUT/masks/NAME.png`, `OUT/overlays/NAME.jpg` and, where `save` names them,
+    `OUT/probabilities/NAME.npz`, and an `Outcome`. An image that cannot be read is reported and the rest goes on.
+
+    Raises `AtrousError` for a model or a source that is not there, `ValueError` for an unknown kind in `save`.
+
+    >>> import atrous, numpy as np
+    >>> from atrous.contract import LabelSpace
+    >>> bright = lambda images: np.stack([255.0 - images[:, 0], images[:, 0]], 1).astype(np.float32) / 255
+    >>> photo = np.array([[0, 250]], np.uint8)
+    >>> atrous.predict(bright, photo, space=LabelSpace(names=("dark", "light"))).labels.tolist()
+    [[0, 1]]
+    """
+    import numpy as np
+
+    from atrous.contract import Sample
+    from atrous.data import read_image
+    from atrous.prediction import KINDS, find, predicted
+
+    unknown = sorted(set(save) - set(KINDS))
+    if unknown:
+        raise ValueError(f"save {unknown[0]!r} is not known; there are {', '.join(KINDS)}")
+    scorer, space = _scorer(model, space, device)
+    if isinstance(source, np.ndarray):
+        image = source[..., None] if source.ndim == 2 else source
+        return predicted(scorer, Sample(image=image), space, probabilities=probabilities)
+    if out is None and Path(source).is_file():
+        sample = Sample(image=read_image(source), path=Path(source))
+        return predicted(scorer, sample, space, probabilities=probabilities)
+    sources = find(source, apart_from=Path(out) if out is not None else None)
+    if out is None:
+        return _each(scorer, sources, space, probabilities)
+    return _into(Path(out), scorer, sources, space, save=save, progress=progress)
+
+
+def _each(scorer: Scorer, sources: Sequence[Any], space: LabelSpace, probabilities: bool) -> Iterator[Prediction]:
+    from atrous.contract import AtrousError
+    from atrous.prediction import ahead, predicted
+
+    for source, sample in ahead(sources, _read):
+        if isinstance(sample, AtrousError):
+            logging.getLogger("atrous").warning("%s (skipped)", sample)
+            continue
+        yield replace(predicted(scorer, sample, space, probabilities=probabilities), path=source.path)
+
+
+def _into(
+    out: Path,
+    scorer: Scorer,
+    sources: Sequence[Any],
+    space: LabelSpace,
+    *,
+    save: Collection[str],
+    progress: Callable[[int, int], None] | None,
+) -> Outcome:
+    """Read ahead and write behind, by threads, while the scorer works."""
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    from atrous.contract import AtrousError
+    from atrous.prediction import ahead, predicted, write_prediction
+
+    written: list[Path] = []
+    failed: dict[Path, str] = {}
+    waiting: deque[Future[list[Path]]] = deque()
+    with ThreadPoolExecutor(2) as pool:
+        for done, (source, sample) in enumerate(ahead(sources, _read), 1):
+            try:
+                if isinstance(sample, AtrousError):
+                    raise sample
+                prediction = predicted(scorer, sample, space, probabilities="probabilities" in save)
+            except (AtrousError, ValueError) as error:
+                failed[source.path] = str(error)
+                logging.getLogger("atrous").warning("%s (skipped)", error)
+            else:
+                waiting.append(pool.submit(write_prediction, out, source.name, prediction, sample, save=save))
+            while len(waiting) > 4:
+                written += waiting.popleft().result()
+            if progress is not None:
+                progress(done, len(sources))
+        for future in waiting:
+            written += future.result()
+    return Outcome(written=written, failed=failed)
+
+
+def _read(source: Any) -> Sample:
+    from atrous.contract import Sample
+    from atrous.data import read_image
+
+    return Sample(image=read_image(source.path), path=source.path)
+
+
+def _scorer(model: Any, space: LabelSpace | None, device: str | None) -> tuple[Scorer, LabelSpace]:
+    if isinstance(model, str | Path):
+        model = load(model, device=device)
+    space = space or getattr(model, "space", None)
+    if space is None:
+        raise ValueError("a scorer without classes came; give space=LabelSpace(names=(...)) with it")
+    return model, space
+
+
+def _opened(data: str | Path, **wishes: Any) -> Dataset:
+    from atrous.contract import AtrousError
+    from atrous.data import open_dataset
+
+    dataset = open_dataset(data, **wishes)
+    if len(dataset.space) < 2:
+        raise AtrousError(f"{data}: the masks hold {len(dataset.space)} class; training needs at least 2")
+    if not dataset.splits.get("train"):
+        raise AtrousError(f"{data}: no images to train on; put some into the split train")
+    return dataset
+
+
+def _data_of(run: Path, data: str | Path, *, space: LabelSpace | None = None) -> Dataset:
+    """Open a folder with a run's classes, and with its split where the folder is the one it was trained on."""
+    from atrous.contract import AtrousError
+    from atrous.data import open_dataset
+    from atrous.store import model_folder, read_config, read_json
+
+    folder = model_folder(run)
+    space = space or read_config(folder).space
+    stored = next((path for path in (run / "split.json", folder.parent / "split.json") if path.is_file()), None)
+    if stored is None:
+        return open_dataset(data, space=space)
+    split = read_json(stored)
+    dataset = open_dataset(data, space=space)
+    there = {pair.name for pairs in dataset.splits.values() for pair in pairs}
+    stored_names = {name for names in split.values() for name in names}
+    if stored_names <= there:
+        return open_dataset(data, space=space, split=split)
+    if stored_names & there:
+        missing = sorted(stored_names - there)
+        raise AtrousError(
+            f"{data}: {len(missing)} of the {len(stored_names)} images that {run} was trained with are missing, "
+            f"first {missing[0]!r}; give the whole folder, or one of other images"
+        )
+    return dataset
+
+
+def _device(name: str | None) -> str:
+    import torch
+
+    from atrous.contract import AtrousError
+
+    if name is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise AtrousError(f"device {name!r} is not here: {str(error).splitlines()[0]}") from error
+    return name
