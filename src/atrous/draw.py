@@ -95,7 +95,7 @@ def displayed(image: NDArray[Any]) -> Picture:
     channels = channels[..., :3] if channels.shape[-1] >= 3 else channels[..., :1]
     if channels.dtype != np.uint8:
         channels = _stretched(channels)
-    return np.asarray(np.broadcast_to(channels, (*image.shape[:2], 3)))
+    return np.array(np.broadcast_to(channels, (*image.shape[:2], 3)))
 
 
 def contact_sheet(

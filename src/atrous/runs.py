@@ -14,7 +14,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -162,18 +162,22 @@ def _save(folder: Path, training: Training, config: Config) -> None:
         save_model(folder, training.segmenter, config, also=partial(save_state, training=training))
 
 
-def scored(scorer: Any, pairs: Sequence[Pair], space: LabelSpace) -> Scores:
+def scored(
+    scorer: Any, pairs: Sequence[Pair], space: LabelSpace, *, progress: Callable[[int, int], None] | None = None
+) -> Scores:
     """Return the scores of `scorer` over labelled pairs, each at its original resolution.
 
     Raises `AtrousError` for a pair that cannot be read or has no mask: a score over part of a set is no score.
     """
     matrix = np.zeros((len(space), len(space)), np.int64)
-    for pair, sample in ahead(pairs, partial(read_sample, space=space)):
+    for done, (pair, sample) in enumerate(ahead(pairs, partial(read_sample, space=space)), 1):
         if isinstance(sample, AtrousError):
             raise sample
         if sample.labels is None:
             raise AtrousError(f"{pair.image}: has no mask, and a score needs one")
         matrix += confusion(sample.labels, predicted(scorer, sample, space).labels, len(space))
+        if progress is not None:
+            progress(done, len(pairs))
     return Scores(space=space, confusion=matrix, images=len(pairs))
 
 

@@ -100,7 +100,14 @@ def train(
     return out
 
 
-def evaluate(model: str | Path, data: str | Path, *, split: str = "val", device: str | None = None) -> Scores:
+def evaluate(
+    model: str | Path,
+    data: str | Path,
+    *,
+    split: str = "val",
+    device: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Scores:
     """Score a model folder or a run on a labelled folder, at original resolution.
 
     `split` is the one stored in the run where the folder is the one it was trained on, else the folder's own. Masks
@@ -118,7 +125,14 @@ def evaluate(model: str | Path, data: str | Path, *, split: str = "val", device:
 
         there = ", ".join(f"{name} ({len(pairs)})" for name, pairs in dataset.splits.items())
         raise AtrousError(f"{data}: no images in the split {split!r}; there are {there}")
-    return scored(segmenter.to(_device(device)), dataset.splits[split], config.space)
+    return scored(segmenter.to(_device(device)), dataset.splits[split], config.space, progress=progress)
+
+
+def scores_of(run: str | Path) -> dict[str, Any] | None:
+    """Return the scores stored with a run's best model, or with a model folder; None where it was never scored."""
+    from atrous.store import model_folder, read_config
+
+    return read_config(model_folder(run)).scores
 
 
 @dataclass(frozen=True, kw_only=True)

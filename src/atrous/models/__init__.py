@@ -13,13 +13,19 @@ from typing import Any
 from torch import nn
 
 from atrous.models.deeplab_v3plus import deeplab_v3plus
+from atrous.models.fcn import fcn8s, fcn16s, fcn32s
 from atrous.models.segmenter import Segmenter
+from atrous.models.unet import unet
 
 TABLE: dict[str, Callable[..., nn.Module]] = {
+    "fcn32s": fcn32s,
+    "fcn16s": fcn16s,
+    "fcn8s": fcn8s,
+    "unet": unet,
     "deeplab_v3plus": deeplab_v3plus,
 }
 
-__all__ = ["TABLE", "Segmenter", "build", "deeplab_v3plus"]
+__all__ = ["TABLE", "Segmenter", "build", "deeplab_v3plus", "described", "fcn8s", "fcn16s", "fcn32s", "unet"]
 
 
 def build(name: str, classes: int, **options: Any) -> nn.Module:
@@ -35,3 +41,12 @@ def build(name: str, classes: int, **options: Any) -> nn.Module:
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         raise ValueError(f"model {name!r} is not known; there are {', '.join(TABLE)}.{hint}")
     return TABLE[name](classes, **options)
+
+
+def described() -> list[dict[str, str]]:
+    """Return a row per network of the table: `name`, and `summary`, its builder's first sentence.
+
+    >>> described()[0]["name"]
+    'fcn32s'
+    """
+    return [{"name": name, "summary": (builder.__doc__ or "").strip().splitlines()[0]} for name, builder in TABLE.items()]

@@ -1,0 +1,319 @@
+"""The command line: flags to verbs. Nothing heavy is imported before a command runs, so the help is instant."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+from atrous import __version__
+
+app = App(
+    name="atrous",
+    help="Semantic segmentation from FCN to DeepLab v3+: train, evaluate and predict.",
+    help_epilogue="--debug with any command shows where an error came from. Exit codes: 0 well, 1 done with findings "
+    "or failures, 2 not done, 130 interrupted.",
+    version=__version__,
+    default_parameter=Parameter(negative=()),
+)
+
+Quiet = Annotated[bool, Parameter(help="No bars and no notes.")]
+Json = Annotated[bool, Parameter(name="--json", help="One JSON document on standard output.")]
+Device = Annotated[str | None, Parameter(help="cpu, cuda, cuda:1 or mps; without it a GPU where there is one.")]
+Classes = Annotated[str | None, Parameter(help="Names of the classes, separated by commas.")]
+Ignore = Annotated[str | None, Parameter(help="What masks hold where nothing counts: a number, or a colour R,G,B.")]
+Labels = Annotated[
+    Literal["indices", "colours", "instances"] | None, Parameter(help="What masks hold; found out where it can be.")
+]
+
+
+@app.command
+def demo(
+    *,
+    out: Annotated[Path, Parameter(help="Where everything is written.")] = Path("runs/demo"),
+    epochs: Annotated[int, Parameter(help="Passes over the scenes.")] = 12,
+    train: Annotated[int, Parameter(help="Scenes to train on.")] = 400,
+    val: Annotated[int, Parameter(help="Scenes held out.")] = 60,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> int:
+    """Make synthetic street scenes, train a network on them, score it and draw its predictions."""
+    from atrous.console import watched
+    from atrous.demo import demo as run_demo
+
+    with watched(quiet=quiet) as listener:
+        scores, outcome = run_demo(out, epochs=epochs, train=train, val=val, listener=listener)
+    paths = {
+        "run": str(out / "run"),
+        "masks": str(out / "predictions" / "masks"),
+        "overlays": str(out / "predictions" / "overlays"),
+    }
+    if as_json:
+        return _print_json({**paths, "scores": scores.as_json()})
+    print(f"{scores.as_text()}\n")
+    for name, path in paths.items():
+        print(f"{name:<9} {path}")
+    print(f"first     {outcome.written[-1]}")
+    return 0
+
+
+@app.command
+def inspect(
+    data: Annotated[Path, Parameter(help="A folder of images and masks.")],
+    *,
+    classes: Classes = None,
+    ignore: Ignore = None,
+    labels: Labels = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> int:
+    """Say what a folder of images and masks holds, and what is wrong with it. Exit code 1 where something is."""
+    from atrous import verbs
+    from atrous.console import counted
+
+    with counted("reading", quiet=quiet) as progress:
+        found = verbs.inspect(data, **_wishes(classes, ignore, labels), progress=progress)
+    if as_json:
+        _print_json(found.as_json())
+    else:
+        print(found.as_text())
+    return 1 if found.findings else 0
+
+
+@app.command
+def train(
+    data: Annotated[Path, Parameter(help="A folder of images and masks.")],
+    *,
+    out: Annotated[Path | None, Parameter(help="The run's folder; runs/NAME-of-DATA without it.")] = None,
+    resume: Annotated[bool, Parameter(help="Go on with the run in --out; --epochs may grow.")] = False,
+    overwrite: Annotated[bool, Parameter(help="Throw the run in --out away.")] = False,
+    model: Annotated[str | None, Parameter(help="The network (`atrous models`); deeplab_v3plus without it.")] = None,
+    encoder: Annotated[str | None, Parameter(help="The trunk: any timm name; resnet18 for deeplab_v3plus.")] = None,
+    pretrained: Annotated[str | None, Parameter(help="Start from published weights, or from a FILE.")] = None,
+    output_stride: Annotated[int | None, Parameter(help="8, 16 or 32: how dense the deepest map is.")] = None,
+    width: Annotated[float | None, Parameter(help="Channels, as a share of the paper's.")] = None,
+    epochs: Annotated[int | None, Parameter(help="Passes over the training images.")] = None,
+    batch: Annotated[int | None, Parameter(help="Crops per step.")] = None,
+    crop: Annotated[str | None, Parameter(help="Size of a crop: 256 or 256x336 (height x width).")] = None,
+    learning_rate: Annotated[float | None, Parameter(alias="--lr", help="Rate at the peak.")] = None,
+    momentum: Annotated[float | None, Parameter(help="Momentum of SGD.")] = None,
+    weight_decay: Annotated[float | None, Parameter(help="Not applied to norms and biases.")] = None,
+    power: Annotated[float | None, Parameter(help="Of the poly schedule.")] = None,
+    warm_up: Annotated[int | None, Parameter(help="Steps until the rate has its peak.")] = None,
+    encoder_rate: Annotated[float | None, Parameter(help="The trunk's rate, as a share.")] = None,
+    augment: Annotated[Literal["none", "light"] | None, Parameter(help="How crops are varied.")] = None,
+    scale: Annotated[tuple[float, float] | None, Parameter(help="Smallest and largest zoom.")] = None,
+    compare: Annotated[Literal["resized", "grid"] | None, Parameter(help="Where the loss is taken.")] = None,
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16"] | None, Parameter(help="Of the network's arithmetic.")
+    ] = None,
+    seed: Annotated[int | None, Parameter(help="Same seed, same run.")] = None,
+    classes: Classes = None,
+    ignore: Ignore = None,
+    labels: Labels = None,
+    device: Device = None,
+    workers: Annotated[int | None, Parameter(help="Processes that read images.")] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> int:
+    """Train a network on a folder of images and masks. Ctrl-C leaves a run that --resume goes on with."""
+    from atrous import verbs
+    from atrous.console import watched
+
+    changes = {
+        "model": model,
+        "encoder": encoder,
+        "pretrained": {None: None, "true": True}.get(pretrained, pretrained),
+        "output_stride": output_stride,
+        "width": width,
+        "epochs": epochs,
+        "batch": batch,
+        "crop": _size(crop),
+        "learning_rate": learning_rate,
+        "momentum": momentum,
+        "weight_decay": weight_decay,
+        "power": power,
+        "warm_up": warm_up,
+        "encoder_rate": encoder_rate,
+        "augment": augment,
+        "scale": scale,
+        "compare": compare,
+        "precision": precision,
+        "seed": seed,
+    }
+    given = {name: value for name, value in changes.items() if value is not None}
+    with watched(quiet=quiet) as listener:
+        run = verbs.train(
+            data,
+            out=out,
+            resume=resume,
+            overwrite=overwrite,
+            device=device,
+            workers=workers,
+            listener=listener,
+            **_wishes(classes, ignore, labels),
+            **given,
+        )
+    if as_json:
+        return _print_json({"run": str(run), "scores": verbs.scores_of(run)})
+    print(f"run in {run}: best/ and last/; next: atrous evaluate {run} {data}")
+    return 0
+
+
+@app.command
+def evaluate(
+    model: Annotated[Path, Parameter(help="A run or a model folder.")],
+    data: Annotated[Path, Parameter(help="A folder of images and masks.")],
+    *,
+    split: Annotated[str, Parameter(help="Which part of the data.")] = "val",
+    device: Device = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> int:
+    """Score a run on labelled images at their original resolution; each score is printed with its definition."""
+    from atrous import verbs
+    from atrous.console import counted
+
+    with counted("scoring", quiet=quiet) as progress:
+        scores = verbs.evaluate(model, data, split=split, device=device, progress=progress)
+    if as_json:
+        return _print_json(scores.as_json())
+    print(scores.as_text())
+    return 0
+
+
+@app.command
+def predict(
+    model: Annotated[Path, Parameter(help="A run or a model folder.")],
+    source: Annotated[str, Parameter(help="An image, a folder, or a pattern like 'photos/*.jpg'.")],
+    *,
+    out: Annotated[Path, Parameter(help="Where masks/, overlays/ and probabilities/ are written.")],
+    save: Annotated[str, Parameter(help="masks, overlays, probabilities; separated by commas.")] = "masks,overlays",
+    device: Device = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> int:
+    """Label every pixel of images. One that cannot be read is reported and skipped; the exit code is 1 then."""
+    from atrous import verbs
+    from atrous.console import counted
+
+    kinds = [kind.strip() for kind in save.split(",") if kind.strip()]
+    with counted("predicting", quiet=quiet) as progress:
+        outcome = verbs.predict(model, source, out=out, save=kinds, device=device, progress=progress)
+    failed = {str(path): reason for path, reason in outcome.failed.items()}
+    if as_json:
+        _print_json({"written": [str(path) for path in outcome.written], "failed": failed})
+    else:
+        done = len(outcome.written) // max(1, len(kinds))
+        print(f"{done} images predicted, {len(failed)} failed: {', '.join(str(out / kind) for kind in kinds)}")
+    return 1 if failed else 0
+
+
+@app.command
+def models(*, as_json: Json = False) -> int:
+    """List the networks: name, paper, and what it is in a sentence."""
+    from atrous.models import described
+
+    rows = described()
+    if as_json:
+        return _print_json(rows)
+    for row in rows:
+        print(f"{row['name']:<16}{row['summary']}")
+    return 0
+
+
+@app.command
+def doctor(*, as_json: Json = False) -> int:
+    """Say what is installed here and what works: versions, devices, threads, kernels, optional parts."""
+    from atrous.doctor import findings
+
+    rows = findings()
+    if as_json:
+        return _print_json(rows)
+    for name, value in rows.items():
+        print(f"{name:<24}{value}")
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 well, 1 done with findings or failures, 2 not done, 130 interrupted."""
+    sys.exit(_run(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def _run(arguments: list[str]) -> int:
+    from atrous.contract import AtrousError
+
+    debug = "--debug" in arguments
+    arguments = _with_flag_values([item for item in arguments if item != "--debug"])
+    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
+    try:
+        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        return _failed(_one_line(str(error)) + " (atrous --help, or atrous COMMAND --help, lists what there is)", debug)
+    except (AtrousError, ValueError) as error:
+        return _failed(_explained(error), debug)
+    except KeyboardInterrupt:
+        print("interrupted; a run goes on with --resume", file=sys.stderr)
+        return 130
+    return code if isinstance(code, int) else 0
+
+
+def _failed(message: str, debug: bool) -> int:
+    if debug:
+        raise
+    print(f"atrous: {message}", file=sys.stderr)
+    return 2
+
+
+def _explained(error: Exception) -> str:
+    from atrous.store import explained
+
+    return _one_line(explained(error))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _with_flag_values(arguments: list[str]) -> list[str]:
+    """Give `--pretrained` its value where it stands alone: it is a flag, or takes a file."""
+    result = []
+    for index, item in enumerate(arguments):
+        following = arguments[index + 1] if index + 1 < len(arguments) else ""
+        alone = item == "--pretrained" and not (following.endswith(".safetensors") or Path(following).is_file())
+        result.append("--pretrained=true" if alone else item)
+    return result
+
+
+def _wishes(classes: str | None, ignore: str | None, labels: str | None) -> dict[str, Any]:
+    names = None if classes is None else [name.strip() for name in classes.split(",")]
+    return {"classes": names, "ignore": None if ignore is None else _value(ignore), "labels": labels}
+
+
+def _value(text: str) -> int | tuple[int, ...]:
+    try:
+        numbers = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) not in (1, 3):
+        raise ValueError(f"--ignore {text}: a number like 255 or a colour like 0,0,0 is accepted")
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.isdigit() for part in parts):
+        raise ValueError(f"--crop {text}: one number like 256, or height x width like 256x336, is accepted")
+    return int(parts[0]), int(parts[-1])
+
+
+def _print_json(value: Any) -> int:
+    print(json.dumps(value, indent=1, ensure_ascii=False))
+    return 0

@@ -1,0 +1,44 @@
+"""The demo: synthetic street scenes made, a network trained on them, scored, and its predictions drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+SIZE = (120, 160)
+CROP = (113, 145)
+
+
+def demo(out: Path, *, epochs: int, train: int, val: int, listener: Callable[[Any], None]) -> tuple[Any, Any]:
+    """Make `train` + `val` scenes below `out`, train DeepLab v3+ on them, and return its scores and what was predicted.
+
+    Everything lies below `out`: `scenes/`, the run `run/`, and `predictions/` with a mask and an overlay per scene
+    of `val`. An earlier demo at the same place is replaced.
+
+    Raises `AtrousError` where `out` holds something else.
+    """
+    import shutil
+
+    from atrous import verbs
+    from atrous.contract import AtrousError
+    from atrous.data.scenes import write_scenes
+
+    known = {"scenes", "run", "predictions"}
+    if out.is_dir() and not {path.name for path in out.iterdir()} <= known:
+        raise AtrousError(f"{out}: holds other things than a demo; choose another --out")
+    shutil.rmtree(out, ignore_errors=True)
+    write_scenes(out / "scenes", train=train, val=val, size=SIZE)
+    run = verbs.train(
+        out / "scenes",
+        out=out / "run",
+        epochs=epochs,
+        crop=CROP,
+        batch=8,
+        scale=(0.75, 1.5),
+        warm_up=20,
+        listener=listener,
+    )
+    scores = verbs.evaluate(run, out / "scenes")
+    outcome = verbs.predict(run, out / "scenes" / "images" / "val", out=out / "predictions")
+    return scores, outcome
