@@ -3,7 +3,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-SOURCES := $(shell find src -name '*.cpp' -o -name '*.hpp')
+# An editable installation knows the modules of its day: a folder that gained or lost a file is installed again.
+SOURCES := $(shell find src -name '*.cpp' -o -name '*.hpp' -o -type d -not -name __pycache__)
 STAMP := .venv/.atrous-installed
 
 help:  ## what each target does

@@ -86,7 +86,7 @@ def inspect(
 
 
 @app.command
-def train(
+def train(  # noqa: PLR0913  (the flags are the recipe's fields, each with its own help)
     data: Annotated[Path, Parameter(help="A folder of images and masks.")],
     *,
     out: Annotated[Path | None, Parameter(help="The run's folder; runs/NAME-of-DATA without it.")] = None,
@@ -125,7 +125,7 @@ def train(
     from atrous import verbs
     from atrous.console import watched
 
-    changes = {
+    changes: dict[str, Any] = {
         "model": model,
         "encoder": encoder,
         "pretrained": {None: None, "true": True}.get(pretrained, pretrained),
@@ -246,38 +246,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(arguments: list[str]) -> int:
-    from atrous.contract import AtrousError
-
     debug = "--debug" in arguments
     arguments = _with_flag_values([item for item in arguments if item != "--debug"])
     logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
     try:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        return _failed(_one_line(str(error)) + " (atrous --help, or atrous COMMAND --help, lists what there is)", debug)
-    except (AtrousError, ValueError) as error:
-        return _failed(_explained(error), debug)
+        return _failed(f"{error} (atrous --help, or atrous COMMAND --help, lists what there is)")
     except KeyboardInterrupt:
         print("interrupted; a run goes on with --resume", file=sys.stderr)
         return 130
+    except Exception as error:
+        # The contract is imported here, not above: it brings NumPy and pydantic, and the help needs neither.
+        from atrous.contract import AtrousError
+
+        if debug or not isinstance(error, AtrousError | ValueError):
+            raise
+        return _failed(_explained(error))
     return code if isinstance(code, int) else 0
 
 
-def _failed(message: str, debug: bool) -> int:
-    if debug:
-        raise
-    print(f"atrous: {message}", file=sys.stderr)
+def _failed(message: str) -> int:
+    print(f"atrous: {' '.join(message.split())}", file=sys.stderr)
     return 2
 
 
 def _explained(error: Exception) -> str:
     from atrous.store import explained
 
-    return _one_line(explained(error))
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return explained(error)
 
 
 def _with_flag_values(arguments: list[str]) -> list[str]:

@@ -95,7 +95,9 @@ class LabelSpace:
     def _check(self) -> LabelSpace:
         count = len(self.names)
         if not 1 <= count <= 255:
-            raise ValueError(f"{count} classes came; 1 to 255 are possible, since labels are one byte and 255 is ignore")
+            raise ValueError(
+                f"{count} classes came; 1 to 255 are possible, since labels are one byte and 255 is ignore"
+            )
         for field, values in (("names", self.names), ("values", self.values)):
             if len(set(values)) != len(values):
                 repeated = next(value for value in values if values.count(value) > 1)

@@ -1,6 +1,6 @@
 """A training run, from a dataset to a folder: the loop, validation at original resolution, and what is written when.
 
-    dataset -> recipe -> net -> steps ... -> validation -> last/ (and best/) -> steps ... 
+    dataset -> recipe -> net -> steps ... -> validation -> last/ (and best/) -> steps ...
 
 A run is a generator of what happens: notes, steps and epochs. The caller shows them, or stops.
 """
@@ -32,7 +32,7 @@ from atrous.data import Dataset, Pair, read_sample
 from atrous.evaluation import Scores
 from atrous.models import Segmenter, build
 from atrous.prediction import ahead, predicted
-from atrous.store import Config, load_weights, plain, read_recipe, save_model, settled, write_json
+from atrous.store import Config, load_weights, plain, read_json, read_recipe, save_model, settled, write_json
 from atrous.training import Crops, Step, Training, load_state, prepared, resolved_precision, save_state, train
 
 _SHOWN_EVERY = 10
@@ -96,6 +96,8 @@ def run(
         versions=_versions(),
         fingerprint=facts,
     )
+    if not resume and (out / "recipe.json").is_file():
+        shutil.rmtree(out)  # not before all else is known to be well
     _write_head(out, dataset, recipe)
     yield from _notes(training, dataset, recipe)
     if training.step >= training.total:
@@ -117,7 +119,7 @@ def _epochs(training: Training, val: Sequence[Pair], config: Config, out: Path) 
                     curves.add_scalar("train/loss", step.loss, step.step)
                     curves.add_scalar("train/rate", step.rate, step.step)
                 yield step
-                if interrupted.is_set():
+                if interrupted.is_set() and step.step % training.steps_per_epoch:
                     _save(out / "last", training, config)
                     raise KeyboardInterrupt
             speed = len(losses) * training.recipe.batch / (time.perf_counter() - began)
@@ -134,6 +136,8 @@ def _epochs(training: Training, val: Sequence[Pair], config: Config, out: Path) 
             best = max(best, value)
             _record(training, finished, replace(config, scores=scores.as_json() if scores else None), curves, out)
             yield finished
+            if interrupted.is_set():
+                raise KeyboardInterrupt
 
 
 def _record(training: Training, finished: Epoch, config: Config, curves: Any, out: Path) -> None:
@@ -261,14 +265,14 @@ def _best_so_far(out: Path) -> float:
     path = settled(out / "best") / "config.json"
     if not path.is_file():
         return -1.0
-    scores = json.loads(path.read_text(encoding="utf-8")).get("scores") or {}
+    scores = read_json(path).get("scores") or {}
     return -1.0 if scores.get("mean_iou") is None else float(scores["mean_iou"])
 
 
 @contextmanager
 def _curves(out: Path) -> Iterator[Any]:
     """Yield TensorBoard's writer of the run's `events/`."""
-    from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  (a second to import)
+    from torch.utils.tensorboard import SummaryWriter
 
     writer = SummaryWriter(str(out / "events"), flush_secs=30)
     try:
@@ -317,11 +321,9 @@ def claim(out: Path, *, resume: bool, overwrite: bool) -> None:
     if resume:
         if not (settled(out / "last") / "config.json").is_file():
             raise AtrousError(f"{out}: no run to resume ({'last/ is missing' if is_run else 'no recipe.json'})")
-    elif is_run and overwrite:
-        shutil.rmtree(out)
-    elif is_run:
+    elif is_run and not overwrite:
         raise AtrousError(f"{out}: holds a run already; --resume goes on with it, --overwrite throws it away")
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+    elif not is_run and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise AtrousError(f"{out}: is in the way and is not a run; choose another --out")
 
 
@@ -331,11 +333,14 @@ def resumed_recipe(out: Path, given: dict[str, Any]) -> Recipe:
     Raises `AtrousError` for any other value in `given` that contradicts it.
     """
     recipe = read_recipe(out)
-    for name, value in given.items():
-        was = getattr(recipe, name)
+    wanted = replace(recipe, **given)
+    for name in given:
+        was, value = getattr(recipe, name), getattr(wanted, name)
         if value == was or (name == "epochs" and value > was):
             continue
         flag = f"--{name.replace('_', '-')}"
         extra = " (epochs may only grow)" if name == "epochs" else ""
-        raise AtrousError(f"{out}: the run was started with {flag} {was}, not {value}{extra}; leave {flag} out to resume")
-    return replace(recipe, epochs=given.get("epochs", recipe.epochs))
+        raise AtrousError(
+            f"{out}: the run was started with {flag} {was}, not {value}{extra}; leave {flag} out to resume"
+        )
+    return wanted

@@ -65,7 +65,7 @@ def save_model(
 
     `also` writes more files into the same folder, such as the training state that belongs to these weights.
     """
-    from safetensors.torch import save_file  # noqa: PLC0415  (needs torch)
+    from safetensors.torch import save_file
 
     state = {name: tensor.detach().contiguous() for name, tensor in segmenter.net.state_dict().items()}
     with whole_folder(folder) as temporary:
@@ -84,24 +84,28 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     moves leaves it there, and `settled` brings it back.
     """
     temporary, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
-    settled(folder)
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
     try:
+        settled(folder)
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
         yield temporary
+        shutil.rmtree(old, ignore_errors=True)  # left where a process was killed after the second move
+        if folder.exists():
+            folder.rename(old)
+        temporary.rename(folder)
     except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
+        settled(folder)
         if _disk_refused(error):
-            raise AtrousError(f"{folder}: could not be written ({error}); what was there before is unchanged") from error
+            raise AtrousError(
+                f"{folder}: could not be written ({error}); what was there before is unchanged"
+            ) from error
         raise
-    if folder.exists():
-        folder.rename(old)
-    temporary.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
 
 
 def _disk_refused(error: BaseException) -> bool:
-    from safetensors import SafetensorError  # noqa: PLC0415  (needs no torch, and only a failure asks)
+    from safetensors import SafetensorError
 
     return isinstance(error, OSError | SafetensorError)
 
@@ -119,7 +123,7 @@ def open_model(path: str | Path) -> tuple[Segmenter, Config]:
 
     Raises `AtrousError` where the path is neither, or a file is missing, damaged, or of another network.
     """
-    from atrous.models import Segmenter, build  # noqa: PLC0415  (needs torch)
+    from atrous.models import Segmenter, build
 
     folder = model_folder(path)
     config = read_config(folder)
@@ -136,15 +140,17 @@ def load_weights(net: Any, path: Path) -> None:
 
     Raises `AtrousError` where the file is missing, damaged, or holds other tensors; the net is unchanged then.
     """
-    from safetensors import SafetensorError  # noqa: PLC0415  (needs torch)
-    from safetensors.torch import load_file  # noqa: PLC0415
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
 
     if not path.is_file():
         raise AtrousError(f"{path}: missing; a model folder holds {WEIGHTS}, {CONFIG} and {CARD}")
     try:
         state = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        raise AtrousError(f"{path}: a damaged checkpoint ({error}); take another copy, or `last/` for `best/`") from error
+        raise AtrousError(
+            f"{path}: a damaged checkpoint ({error}); take another copy, or `last/` for `best/`"
+        ) from error
     wanted = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
     given = {name: tuple(tensor.shape) for name, tensor in state.items()}
     if wanted != given:
@@ -176,6 +182,8 @@ def read_config(folder: Path) -> Config:
     """Return `config.json` of a model folder; raises `AtrousError` that names what is wrong in it."""
     path = folder / CONFIG
     values = read_json(path)
+    if not isinstance(values, dict):
+        raise AtrousError(f"{path}: no settings are in it; is it the config.json of another program?")
     try:
         if values["format"] > FORMAT:
             raise AtrousError(f"{path}: format {values['format']}; this version reads up to {FORMAT}: update atrous")

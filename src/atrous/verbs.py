@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from atrous.contract import LabelSpace, Prediction, Recipe, Sample, Scorer
@@ -19,6 +15,7 @@ if TYPE_CHECKING:
     from atrous.data.inspection import Inspection
     from atrous.evaluation import Scores
     from atrous.models import Segmenter
+    from atrous.prediction import Outcome
 
 Listener = Callable[[Any], None]
 
@@ -88,8 +85,9 @@ def train(
     out = Path(out) if out is not None else Path("runs") / Path(data).resolve().name
     runs.claim(out, resume=resume, overwrite=overwrite)
     if resume:
-        recipe = runs.resumed_recipe(out, changes)
-        dataset = _data_of(out, data)
+        given = {field.name: getattr(recipe, field.name) for field in fields(recipe)} if recipe is not None else {}
+        recipe = runs.resumed_recipe(out, {**given, **changes})
+        dataset = _resumed_data(out, data, classes=classes, ignore=ignore, labels=labels)
     else:
         recipe = replace(recipe or recipes.standard(changes.get("model", "deeplab_v3plus")), **changes)
         dataset = _opened(data, classes=classes, ignore=ignore, labels=labels)
@@ -135,14 +133,6 @@ def scores_of(run: str | Path) -> dict[str, Any] | None:
     return read_config(model_folder(run)).scores
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What a prediction into a folder came to: the files written, and the images that could not be predicted."""
-
-    written: list[Path]
-    failed: dict[Path, str]
-
-
 def predict(
     model: str | Path | Scorer,
     source: str | Path | NDArray[Any],
@@ -174,78 +164,25 @@ def predict(
 
     from atrous.contract import Sample
     from atrous.data import read_image
-    from atrous.prediction import KINDS, find, predicted
+    from atrous.prediction import KINDS, each_predicted, find, predict_into, predicted
 
+    save = (save,) if isinstance(save, str) else save
     unknown = sorted(set(save) - set(KINDS))
     if unknown:
         raise ValueError(f"save {unknown[0]!r} is not known; there are {', '.join(KINDS)}")
     scorer, space = _scorer(model, space, device)
     if isinstance(source, np.ndarray):
+        if source.ndim not in (2, 3) or not source.size:
+            raise ValueError(f"an array of shape {source.shape} came; one image is (h, w) or (h, w, c)")
         image = source[..., None] if source.ndim == 2 else source
         return predicted(scorer, Sample(image=image), space, probabilities=probabilities)
     if out is None and Path(source).is_file():
         sample = Sample(image=read_image(source), path=Path(source))
         return predicted(scorer, sample, space, probabilities=probabilities)
-    sources = find(source, apart_from=Path(out) if out is not None else None)
     if out is None:
-        return _each(scorer, sources, space, probabilities)
-    return _into(Path(out), scorer, sources, space, save=save, progress=progress)
-
-
-def _each(scorer: Scorer, sources: Sequence[Any], space: LabelSpace, probabilities: bool) -> Iterator[Prediction]:
-    from atrous.contract import AtrousError
-    from atrous.prediction import ahead, predicted
-
-    for source, sample in ahead(sources, _read):
-        if isinstance(sample, AtrousError):
-            logging.getLogger("atrous").warning("%s (skipped)", sample)
-            continue
-        yield replace(predicted(scorer, sample, space, probabilities=probabilities), path=source.path)
-
-
-def _into(
-    out: Path,
-    scorer: Scorer,
-    sources: Sequence[Any],
-    space: LabelSpace,
-    *,
-    save: Collection[str],
-    progress: Callable[[int, int], None] | None,
-) -> Outcome:
-    """Read ahead and write behind, by threads, while the scorer works."""
-    from concurrent.futures import Future, ThreadPoolExecutor
-
-    from atrous.contract import AtrousError
-    from atrous.prediction import ahead, predicted, write_prediction
-
-    written: list[Path] = []
-    failed: dict[Path, str] = {}
-    waiting: deque[Future[list[Path]]] = deque()
-    with ThreadPoolExecutor(2) as pool:
-        for done, (source, sample) in enumerate(ahead(sources, _read), 1):
-            try:
-                if isinstance(sample, AtrousError):
-                    raise sample
-                prediction = predicted(scorer, sample, space, probabilities="probabilities" in save)
-            except (AtrousError, ValueError) as error:
-                failed[source.path] = str(error)
-                logging.getLogger("atrous").warning("%s (skipped)", error)
-            else:
-                waiting.append(pool.submit(write_prediction, out, source.name, prediction, sample, save=save))
-            while len(waiting) > 4:
-                written += waiting.popleft().result()
-            if progress is not None:
-                progress(done, len(sources))
-        for future in waiting:
-            written += future.result()
-    return Outcome(written=written, failed=failed)
-
-
-def _read(source: Any) -> Sample:
-    from atrous.contract import Sample
-    from atrous.data import read_image
-
-    return Sample(image=read_image(source.path), path=source.path)
+        return each_predicted(scorer, find(source), space, probabilities=probabilities)
+    sources = find(source, apart_from=[Path(out) / kind for kind in KINDS])
+    return predict_into(Path(out), scorer, sources, space, save=save, progress=progress)
 
 
 def _scorer(model: Any, space: LabelSpace | None, device: str | None) -> tuple[Scorer, LabelSpace]:
@@ -255,6 +192,28 @@ def _scorer(model: Any, space: LabelSpace | None, device: str | None) -> tuple[S
     if space is None:
         raise ValueError("a scorer without classes came; give space=LabelSpace(names=(...)) with it")
     return model, space
+
+
+def _resumed_data(out: Path, data: str | Path, **wishes: Any) -> Dataset:
+    """Open the folder that a run was started with; raises `AtrousError` for another one, or for other classes."""
+    from atrous.contract import AtrousError
+    from atrous.store import read_json
+
+    dataset = _data_of(out, data)
+    if {name: [pair.name for pair in pairs] for name, pairs in dataset.splits.items()} != read_json(out / "split.json"):
+        raise AtrousError(
+            f"{data}: holds none of the images that {out} was trained with; a run goes on with the data it was started "
+            "with"
+        )
+    space = dataset.space
+    stored = {"classes": space.names, "ignore": space.ignore, "labels": space.encoding}
+    for name, value in wishes.items():
+        given = tuple(value) if isinstance(value, list) else value
+        if given is not None and given != stored[name]:
+            raise AtrousError(
+                f"{out}: the run was started with --{name} {stored[name]}, not {given}; leave --{name} out to resume"
+            )
+    return dataset
 
 
 def _opened(data: str | Path, **wishes: Any) -> Dataset:

@@ -80,6 +80,7 @@ def warped(
     image: NDArray[Any], warp: NDArray[np.float64], size: tuple[int, int], *, fill: tuple[float, ...]
 ) -> NDArray[Any]:
     """Return the image (h, w, c) resampled bilinearly at `warp`; outside it holds `fill`."""
+    image, warp = _needed(image, warp, size)
     channels = image.shape[2]
     fill = tuple(fill) if len(fill) == channels else tuple(fill[:1]) * channels
     out = np.empty((*size, channels), image.dtype)
@@ -94,8 +95,24 @@ def warped(
 
 def warped_labels(labels: NDArray[np.uint8], warp: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.uint8]:
     """Return the labels (h, w) of the nearest pixel at `warp`; outside it is 255."""
+    labels, warp = _needed(labels, warp, size)
     flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(labels, warp, size[::-1], None, flags, cv2.BORDER_CONSTANT, (IGNORE,)).astype(np.uint8)
+    return cv2.warpAffine(
+        np.ascontiguousarray(labels), warp, size[::-1], None, flags, cv2.BORDER_CONSTANT, (IGNORE,)
+    ).astype(np.uint8)
+
+
+def _needed(
+    array: NDArray[Any], warp: NDArray[np.float64], size: tuple[int, int]
+) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Cut out what `warp` looks at, with two pixels around it: OpenCV refuses sides of 32,767 pixels and more."""
+    corners = warp @ np.array([[0, size[1] - 1, 0, size[1] - 1], [0, 0, size[0] - 1, size[0] - 1], [1, 1, 1, 1]])
+    first = np.maximum(np.floor(corners.min(1)) - 2, 0).astype(int)
+    last = np.ceil(corners.max(1)).astype(int) + 3
+    left, top = (min(int(edge), side - 1) for edge, side in zip(first, array.shape[1::-1], strict=True))
+    moved = warp.copy()
+    moved[:, 2] -= (left, top)
+    return array[top : max(last[1], top + 1), left : max(last[0], left + 1)], moved
 
 
 def recoloured(image: NDArray[Any], random: np.random.Generator, *, strength: float = 0.3) -> NDArray[Any]:
@@ -115,7 +132,7 @@ def recoloured(image: NDArray[Any], random: np.random.Generator, *, strength: fl
     offset = np.full((channels, 1), (1 - contrast) * brightness * mean)
     if channels == 3:
         return cv2.transform(image, np.hstack([matrix, offset]))
-    changed = image.astype(np.float32) * matrix[0, 0] + offset[0, 0]
+    changed = image.astype(np.float32) * float(matrix[0, 0]) + float(offset[0, 0])
     if image.dtype == np.float32:
         return changed
     limits = np.iinfo(image.dtype)

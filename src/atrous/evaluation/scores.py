@@ -20,6 +20,13 @@ DEFINITIONS = {
     "of the means",
 }
 
+_HEADINGS = (
+    ("mean IoU", "mean_iou"),
+    ("pixel accuracy", "pixel_accuracy"),
+    ("mean accuracy", "mean_accuracy"),
+    ("frequency-weighted IoU", "frequency_weighted_iou"),
+)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scores:
@@ -90,10 +97,7 @@ class Scores:
     def as_text(self) -> str:
         """Return the scores in per cent, a line per class, each mean beside its definition; the first is mean IoU."""
         lines = [
-            f"mean IoU                {_percent(self.mean_iou)}   {DEFINITIONS['mean_iou']}",
-            f"pixel accuracy          {_percent(self.pixel_accuracy)}   {DEFINITIONS['pixel_accuracy']}",
-            f"mean accuracy           {_percent(self.mean_accuracy)}   {DEFINITIONS['mean_accuracy']}",
-            f"frequency-weighted IoU  {_percent(self.frequency_weighted_iou)}   {DEFINITIONS['frequency_weighted_iou']}",
+            *(f"{name:<24}{_percent(getattr(self, field))}   {DEFINITIONS[field]}" for name, field in _HEADINGS),
             f"({self.images} images; {DEFINITIONS['protocol']})",
             "",
         ]

@@ -57,7 +57,9 @@ def trunk(
     (2, 4, 8, 16, 16)
     """
     if name in BETA_DEPTHS:
-        body: nn.Module = ResNetBeta(BETA_DEPTHS[name], in_channels=in_channels, output_stride=output_stride, width=width)
+        body: nn.Module = ResNetBeta(
+            BETA_DEPTHS[name], in_channels=in_channels, output_stride=output_stride, width=width
+        )
         channels, strides = body.channels, body.strides
         if pretrained is True:
             raise AtrousError(f"encoder {name!r} has no published weights here: give a local .safetensors file instead")
@@ -72,7 +74,7 @@ def trunk(
 
 
 def _from_timm(name: str, in_channels: int, output_stride: int, pretrained: bool, width: float) -> nn.Module:
-    import timm  # noqa: PLC0415  (a third of a second, needed by encoder nets alone)
+    import timm
 
     if name not in timm.list_models():
         near = difflib.get_close_matches(name, [*timm.list_models(), *BETA_DEPTHS], n=4, cutoff=0.5)
@@ -112,8 +114,8 @@ def _set_multigrid(body: nn.Module, name: str, multigrid: Sequence[int]) -> None
 
 
 def _load_file(body: nn.Module, path: str, name: str) -> None:
-    from safetensors import SafetensorError  # noqa: PLC0415  (only where a file is given)
-    from safetensors.torch import load_file  # noqa: PLC0415
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
 
     if not Path(path).is_file():
         raise AtrousError(f"{path}: no such file; --pretrained takes a .safetensors file of the encoder {name!r}")
@@ -134,7 +136,7 @@ def _load_file(body: nn.Module, path: str, name: str) -> None:
 
 @torch.no_grad()
 def _geometry(body: nn.Module, stride: int, in_channels: int) -> Geometry:
-    """Find out how the encoder samples: a map of 3 from 2 strides + 1 is centred on pixels, one of 2 is made of cells."""
+    """Find out how the encoder samples: s strides + 1 pixels give s + 1 values where it is centred on pixels."""
     was_training = body.training
     device = next(body.parameters()).device
     side = 64 + 1

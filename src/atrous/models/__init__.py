@@ -49,4 +49,6 @@ def described() -> list[dict[str, str]]:
     >>> described()[0]["name"]
     'fcn32s'
     """
-    return [{"name": name, "summary": (builder.__doc__ or "").strip().splitlines()[0]} for name, builder in TABLE.items()]
+    return [
+        {"name": name, "summary": (builder.__doc__ or "").strip().splitlines()[0]} for name, builder in TABLE.items()
+    ]

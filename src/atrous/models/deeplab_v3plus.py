@@ -103,7 +103,9 @@ def deeplab_v3plus(
         width=width,
     )
     if 4 not in body.strides:
-        raise ValueError(f"encoder {encoder!r} has maps at strides {body.strides}; deeplab_v3plus needs one at stride 4")
+        raise ValueError(
+            f"encoder {encoder!r} has maps at strides {body.strides}; deeplab_v3plus needs one at stride 4"
+        )
     return DeepLabV3Plus(
         body,
         classes,

@@ -65,7 +65,9 @@ class Segmenter(nn.Module):
         if logits.shape[2:] == size:
             return logits.argmax(1)[:, :height, :width].to(torch.uint8)
         enlarge = _labels_on_host if logits.device.type == "cpu" else _labels_in_bands
-        return torch.stack([enlarge(each, size, (height, width), self.geometry.align_corners) for each in logits.float()])
+        return torch.stack(
+            [enlarge(each, size, (height, width), self.geometry.align_corners) for each in logits.float()]
+        )
 
     def normalised(self, images: Tensor) -> Tensor:
         """Return stored values as the network's input: (n, channels, h, w) float32, the network's channel order."""
@@ -112,7 +114,9 @@ def _labels_on_host(logits: Tensor, size: tuple[int, int], crop: tuple[int, int]
 
 def _labels_in_bands(logits: Tensor, size: tuple[int, int], crop: tuple[int, int], align: bool) -> Tensor:
     """Enlarge along the width first, then a band of rows at a time: c full-size maps never exist."""
-    wide = F.interpolate(logits[None], (logits.shape[1], size[1]), mode="bilinear", align_corners=align)[0, :, :, : crop[1]]
+    wide = F.interpolate(logits[None], (logits.shape[1], size[1]), mode="bilinear", align_corners=align)[
+        0, :, :, : crop[1]
+    ]
     rows = torch.arange(crop[0], device=logits.device, dtype=torch.float32)
     if align:
         source = rows * ((logits.shape[1] - 1) / max(size[0] - 1, 1))

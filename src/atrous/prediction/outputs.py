@@ -15,7 +15,9 @@ KINDS = ("masks", "overlays", "probabilities")
 _SUFFIXES = {"masks": ".png", "overlays": ".jpg", "probabilities": ".npz"}
 
 
-def write_prediction(out: Path, name: str, prediction: Prediction, sample: Sample, *, save: Collection[str]) -> list[Path]:
+def write_prediction(
+    out: Path, name: str, prediction: Prediction, sample: Sample, *, save: Collection[str]
+) -> list[Path]:
     """Write what `save` names of one prediction below `out`, and return the files.
 
     `masks/NAME.png` is an index PNG with the classes' colours, `overlays/NAME.jpg` the image under them with a

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +38,12 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         epoch, index = item
         random = np.random.default_rng((self.recipe.seed, epoch, index))
         image, labels = crop_sample(
-            self.read(self.pairs[index]), self.size, random, scale=self.recipe.scale, augment=self.recipe.augment, fill=self.fill
+            self.read(self.pairs[index]),
+            self.size,
+            random,
+            scale=self.recipe.scale,
+            augment=self.recipe.augment,
+            fill=self.fill,
         )
         if image.shape[2] == 1 and self.channels == 3:
             image = np.repeat(image, 3, 2)
@@ -59,7 +65,7 @@ class Order(Sampler[list[tuple[int, int]]]):
         self.epoch, self.skip = 0, 0
 
     def __len__(self) -> int:
-        return -(-self.count // self.batch)
+        return math.ceil(self.count / self.batch)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count)
@@ -87,8 +93,7 @@ def loader(
 
 def _one_thread(worker: int) -> None:
     """Let a worker use one thread: the others belong to the network."""
-    import cv2  # noqa: PLC0415  (in the worker's own process)
+    import cv2
 
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-

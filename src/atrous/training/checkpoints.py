@@ -15,6 +15,7 @@ from atrous.contract import AtrousError
 from atrous.training.loop import Training
 
 TENSORS, FACTS = "state.safetensors", "state.json"
+_FACTS = ("step", "steps_per_epoch", "optimizer", "scaler")
 
 
 def save_state(folder: Path, training: Training) -> None:
@@ -41,10 +42,13 @@ def load_state(folder: Path, training: Training) -> None:
     """
     facts, tensors = _read(folder)
     state = training.optimizer.state_dict()
-    known = {parameter for group in state["param_groups"] for parameter in group["params"]}
-    state["state"] = _unflattened(tensors, facts["optimizer"])
-    if set(state["state"]) - known:
-        raise AtrousError(f"{folder / TENSORS}: the state of {len(state['state'])} parameters; this net has {len(known)}")
+    state["state"] = values = _unflattened(tensors, facts["optimizer"])
+    shapes = [parameter.shape for group in training.optimizer.param_groups for parameter in group["params"]]
+    if any(index >= len(shapes) or _shape(value) not in (None, shapes[index]) for index, value in values.items()):
+        raise AtrousError(
+            f"{folder / TENSORS}: the state of another network: {len(values)} parameters, this one has {len(shapes)} "
+            "or other shapes. Start again from `best/`"
+        )
     if facts["steps_per_epoch"] != training.steps_per_epoch:
         raise AtrousError(
             f"{folder / FACTS}: {facts['steps_per_epoch']} steps an epoch; with the data given it would be "
@@ -65,9 +69,15 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             raise AtrousError(f"{folder / name}: missing; only `last/` of a run can be resumed")
     try:
         facts = json.loads((folder / FACTS).read_text())
-        return {key: facts[key] for key in ("step", "steps_per_epoch", "optimizer", "scaler")}, load_file(folder / TENSORS)
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise AtrousError(f"{folder}: the training state cannot be read ({error!r}); start again from `best/`") from error
+        facts, tensors = {key: facts[key] for key in _FACTS}, load_file(folder / TENSORS)
+        _unflattened(tensors, facts["optimizer"])
+        if tensors["random.cpu"].shape != torch.get_rng_state().shape:
+            raise ValueError("random.cpu has another length")
+        return facts, tensors
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise AtrousError(
+            f"{folder}: the training state cannot be read ({error!r}); start again from `best/`"
+        ) from error
 
 
 def _flattened(state: dict[int, dict[str, Any]]) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -80,6 +90,11 @@ def _flattened(state: dict[int, dict[str, Any]]) -> tuple[dict[str, Tensor], dic
             else:
                 numbers[f"{index}.{key}"] = value
     return tensors, numbers
+
+
+def _shape(values: dict[str, Any]) -> torch.Size | None:
+    momentum = values.get("momentum_buffer")
+    return None if momentum is None else momentum.shape
 
 
 def _unflattened(tensors: dict[str, Tensor], numbers: dict[str, Any]) -> dict[int, dict[str, Any]]:

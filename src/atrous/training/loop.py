@@ -115,8 +115,8 @@ def _step(training: Training, images: Tensor, labels: Tensor, *, epoch: int) -> 
     value = loss.item()
     if not math.isfinite(value):
         raise AtrousError(
-            f"the loss became {value} at step {training.step + 1}: lower --learning-rate (now {recipe.learning_rate:g})"
-            f"{' or take --precision float32' if recipe.precision != 'float32' else ''}, then --resume"
+            f"the loss became {value} at step {training.step + 1}: start again with a lower --learning-rate (now "
+            f"{recipe.learning_rate:g}){' or with --precision float32' if recipe.precision != 'float32' else ''}"
         )
     training.optimizer.zero_grad()
     training.accelerator.backward(loss)
@@ -153,9 +153,16 @@ def _accelerator(device: str | None, precision: str) -> Accelerator:
     if not present.get(kind, False):
         have = ", ".join(name for name, there in present.items() if there)
         raise AtrousError(f"device {device!r} is not here; this machine has {have}")
-    if device is not None and ":" in device:
-        os.environ["ACCELERATE_TORCH_DEVICE"] = device
-    return Accelerator(cpu=kind == "cpu", mixed_precision=_ACCELERATE[resolved_precision(precision, kind)])
+    precision = resolved_precision(precision, kind)
+    if precision == "float16" and kind != "cuda":
+        raise AtrousError(f"precision float16 needs a GPU, and the device is {kind}: take float32 or bfloat16")
+    numbered = {"ACCELERATE_TORCH_DEVICE": device} if device is not None and ":" in device and kind != "cpu" else {}
+    os.environ |= numbered
+    try:
+        return Accelerator(cpu=kind == "cpu", mixed_precision=_ACCELERATE[precision])
+    finally:  # a later run in this process must not inherit it
+        for name in numbered:
+            del os.environ[name]
 
 
 def resolved_precision(precision: str, device: str) -> str:

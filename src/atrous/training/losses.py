@@ -24,7 +24,9 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return total / (labels != IGNORE).sum().clamp(min=1)
 
 
-def compared(logits: Tensor, labels: Tensor, *, margin: int, align_corners: bool, compare: str) -> tuple[Tensor, Tensor]:
+def compared(
+    logits: Tensor, labels: Tensor, *, margin: int, align_corners: bool, compare: str
+) -> tuple[Tensor, Tensor]:
     """Bring logits and labels to one grid: the labels' (`"resized"`) or the net's own (`"grid"`).
 
     `margin` pixels are cut off every side of the labels first: a net with a margin says nothing about them. On the

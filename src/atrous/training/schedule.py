@@ -41,6 +41,12 @@ def parameter_groups(net: nn.Module, *, rate: float, encoder_rate: float, weight
         decayed = id(parameter) not in plain and not name.endswith("bias")
         label = ("encoder" if encoder else "head") + ("" if decayed else ", not decayed")
         peak = rate * (encoder_rate if encoder else 1.0)
-        group = {"name": label, "params": [], "lr": peak, "peak": peak, "weight_decay": weight_decay if decayed else 0.0}
+        group = {
+            "name": label,
+            "params": [],
+            "lr": peak,
+            "peak": peak,
+            "weight_decay": weight_decay if decayed else 0.0,
+        }
         groups.setdefault(label, group)["params"].append(parameter)
     return [groups[label] for label in sorted(groups)]
