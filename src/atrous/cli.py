@@ -248,7 +248,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _run(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     arguments = _with_flag_values([item for item in arguments if item != "--debug"])
-    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
+    told = logging.StreamHandler(sys.stderr)
+    logging.getLogger("atrous").addHandler(told)
     try:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
@@ -263,6 +264,8 @@ def _run(arguments: list[str]) -> int:
         if debug or not isinstance(error, AtrousError | ValueError):
             raise
         return _failed(_explained(error))
+    finally:
+        logging.getLogger("atrous").removeHandler(told)
     return code if isinstance(code, int) else 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ MAX_PIXELS = 200_000_000
 """How many pixels one image may have unless the caller says otherwise."""
 
 _KEPT = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.int16), np.dtype(np.float32))
+_WITH_ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
+_said: list[Path] = []
 
 
 def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[Any]:
@@ -51,9 +54,18 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[Any
 def _image_pixels(image: Image.Image, path: Path, data: bytes) -> NDArray[Any]:
     if decoders.has_deep_colour(image, data):
         return decoders.deep_colour(image, path, data)
+    if image.mode in _WITH_ALPHA:
+        _say_alpha_dropped(path)
     plain = decoders.without_alpha(decoders.loaded(image, path))
     array = np.array(plain.convert("RGB") if plain.mode == "P" else plain)
     return array.astype(np.uint8) * np.uint8(255) if array.dtype == bool else array
+
+
+def _say_alpha_dropped(path: Path) -> None:
+    """Say once in a process that transparency is not read: a folder of such images needs one line, not thousands."""
+    if not _said:
+        _said.append(path)
+        logging.getLogger("atrous").warning("%s: the alpha channel is dropped, as in all images with one", path)
 
 
 def _kept_depth(array: NDArray[Any]) -> NDArray[Any]:

@@ -39,7 +39,7 @@ def trunk(
     in_channels: int = 3,
     output_stride: int = 32,
     multigrid: Sequence[int] | None = None,
-    pretrained: bool | str = False,
+    pretrained: bool | str | Path = False,
     width: float = 1.0,
 ) -> Trunk:
     """Return the encoder `name`, its last stages made dense so that the deepest map has `output_stride`.
@@ -68,9 +68,14 @@ def trunk(
         channels, strides = body.feature_info.channels(), body.feature_info.reduction()
     if multigrid is not None:
         _set_multigrid(body, name, multigrid)
-    if isinstance(pretrained, str):
+    if isinstance(pretrained, str | Path):
         _load_file(body, pretrained, name)
-    return Trunk(body, channels, strides, in_channels)
+    try:
+        return Trunk(body, channels, strides, in_channels)
+    except AssertionError as error:
+        raise ValueError(
+            f"encoder {name!r} takes images of one size only: {error} Convolutional encoders such as resnet18 take any"
+        ) from error
 
 
 def _from_timm(name: str, in_channels: int, output_stride: int, pretrained: bool, width: float) -> nn.Module:
@@ -89,14 +94,15 @@ def _from_timm(name: str, in_channels: int, output_stride: int, pretrained: bool
         return timm.create_model(name, features_only=True, in_chans=in_channels, pretrained=pretrained, **options)
     except (NotImplementedError, AssertionError, TypeError) as error:
         raise ValueError(
-            f"encoder {name!r} cannot give feature maps at output stride {output_stride}: {error or 'not supported'}. "
+            f"encoder {name!r} cannot give feature maps at output stride {output_stride}: {str(error) or 'not supported'}. "
             "Convolutional encoders such as resnet18 can"
         ) from error
-    except (OSError, RuntimeError) as error:
+    except Exception as error:  # each of the hub's transports fails with classes of its own
         if not pretrained:
             raise
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise AtrousError(
-            f"pretrained weights of {name!r} could not be fetched ({type(error).__name__}): "
+            f"pretrained weights of {name!r} could not be fetched ({reason}): "
             "give a local file with --pretrained FILE, or train without"
         ) from error
 
@@ -113,7 +119,7 @@ def _set_multigrid(body: nn.Module, name: str, multigrid: Sequence[int]) -> None
                 layer.padding = layer.dilation
 
 
-def _load_file(body: nn.Module, path: str, name: str) -> None:
+def _load_file(body: nn.Module, path: str | Path, name: str) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

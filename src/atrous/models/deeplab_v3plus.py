@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -69,7 +70,7 @@ def deeplab_v3plus(
     *,
     in_channels: int = 3,
     encoder: str | None = None,
-    pretrained: bool | str = False,
+    pretrained: bool | str | Path = False,
     output_stride: int | None = None,
     width: float = 1.0,
     separable: bool = False,

@@ -85,9 +85,10 @@ class Segmenter(nn.Module):
 
     def from_numpy(self, images: NDArray[Any]) -> Tensor:
         """Return (n, c, h, w) images of uint8 or any other depth on this network's device; 16 bits become float32."""
-        if images.dtype != np.uint8:
-            images = images.astype(np.float32)
-        return torch.from_numpy(np.ascontiguousarray(images)).to(self.scale.device)
+        dtype = np.uint8 if images.dtype == np.uint8 else np.float32
+        # torch warns of memory that it may not write to, as that of decoded and of mapped files.
+        images = np.require(images, dtype, ["C", "W"])
+        return torch.from_numpy(images).to(self.scale.device)
 
     def _grid(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Pad to a valid size and run: the logits on the net's own grid, and the size they cover in pixels."""

@@ -1,0 +1,194 @@
+"""The loop: it learns, it says where it is, it stops at a loss that is no number, and it resumes to the bit."""
+
+import itertools
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from atrous.contract import AtrousError, LabelSpace, Preprocessing, Recipe, Sample
+from atrous.models import Segmenter, build
+from atrous.training import Crops, load_state, prepared, resolved_precision, save_state, train
+
+RECIPE = Recipe(encoder="resnet18", width=1 / 8, crop=33, batch=2, epochs=4, learning_rate=0.02, warm_up=0, seed=1)
+
+
+def halves(index):
+    """Return a noisy picture whose left part is dark, class 0, and whose right part is bright, class 1."""
+    random = np.random.default_rng(index)
+    labels = np.zeros((40, 40), np.uint8)
+    labels[:, random.integers(12, 28) :] = 1
+    image = (labels * 150)[..., None] + random.integers(0, 60, (40, 40, 3))
+    return Sample(image=image.astype(np.uint8), labels=labels)
+
+
+def begun(recipe=RECIPE, *, count=6, **options):
+    torch.manual_seed(recipe.seed)
+    net = build(recipe.model, 2, encoder=recipe.encoder, width=recipe.width)
+    segmenter = Segmenter(net, LabelSpace(names=("dark", "bright")), Preprocessing())
+    crops = Crops(pairs=range(count), read=halves, size=recipe.crop, channels=3, fill=(0.0,) * 3, recipe=recipe)
+    return prepared(segmenter, crops, **{"device": "cpu", "workers": 0, **options})
+
+
+def test_yields_every_step_and_learns():
+    training = begun(replace(RECIPE, epochs=8, augment="none"))
+    steps = list(train(training))
+    assert [step.step for step in steps] == list(range(1, 25))
+    assert {step.total for step in steps} == {training.total} == {24}
+    assert [step.epoch for step in steps] == [epoch for epoch in range(8) for _ in range(3)]
+    assert {step.images for step in steps} == {2}
+    rates = [0.02 * (1 - done / 24) ** 0.9 for done in range(24)]
+    assert [step.rate for step in steps] == pytest.approx(rates)
+    assert np.mean([step.loss for step in steps[-4:]]) < 0.5 * np.mean([step.loss for step in steps[:2]])
+    assert list(train(training)) == []
+
+
+def test_the_encoder_learns_at_its_own_rate():
+    training = begun(replace(RECIPE, encoder_rate=0.0, weight_decay=0.0))
+    before = {name: value.clone() for name, value in training.net.named_parameters()}
+    next(train(training))
+    changed = {name for name, value in training.net.named_parameters() if not torch.equal(value, before[name])}
+    assert changed
+    assert not any(name.startswith("encoder.") for name in changed)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("compare", ["resized", "grid"])
+def test_every_precision_and_grid_runs(precision, compare):
+    training = begun(replace(RECIPE, precision=precision, compare=compare))
+    step = next(train(training))
+    assert 0.1 < step.loss < 3
+    assert {parameter.dtype for parameter in training.net.parameters()} == {torch.float32}
+
+
+def test_evaluation_between_two_steps_does_not_stick():
+    training = begun()
+    steps = train(training)
+    next(steps)
+    training.segmenter.eval()
+    next(steps)
+    assert training.net.training
+
+
+def test_precisions(monkeypatch):
+    assert resolved_precision("float16", "cuda") == "float16"
+    for units, expected in ((True, "bfloat16"), (False, "float32")):
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda units=units: units)
+        assert resolved_precision("auto", "cpu") == expected
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda units=units: units)
+        assert resolved_precision("auto", "cuda") == expected
+    assert resolved_precision("auto", "mps") == "float32"
+
+
+def test_devices_that_are_not_here():
+    with pytest.raises(AtrousError, match=r"device 'tpu' is not here; this machine has cpu"):
+        begun(device="tpu")
+    with pytest.raises(AtrousError, match="precision float16 needs a GPU, and the device is cpu: take float32 or bf"):
+        begun(replace(RECIPE, precision="float16"))
+    before = dict(os.environ)
+    begun(device="cpu:0")
+    assert "ACCELERATE_TORCH_DEVICE" not in os.environ
+    assert {key: os.environ[key] for key in before} == before
+
+
+def test_a_loss_that_is_no_number_touches_nothing():
+    training = begun(replace(RECIPE, precision="bfloat16"))
+    next(train(training))
+    with torch.no_grad():
+        training.segmenter.net.classify.bias.fill_(float("nan"))
+    before = {name: value.clone() for name, value in training.net.named_parameters()}
+    words = r"the loss became nan at step 2: start again with a lower --learning-rate \(now 0.02\) or with --precision"
+    with pytest.raises(AtrousError, match=words):
+        next(train(training))
+    assert training.step == 1
+    for name, value in training.net.named_parameters():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0, equal_nan=True)
+
+
+def stored(training, folder):
+    folder.mkdir()
+    save_file(
+        {name: value.contiguous() for name, value in training.segmenter.net.state_dict().items()}, folder / "net"
+    )
+    save_state(folder, training)
+    return folder
+
+
+def momenta(training):
+    return [value["momentum_buffer"] for value in training.optimizer.state_dict()["state"].values()]
+
+
+@pytest.mark.parametrize("cut", [2, 3, 7])
+def test_resumes_to_the_bit(tmp_path, cut):
+    whole = begun()
+    losses = [step.loss for step in train(whole)]
+    first = begun()
+    early = [step.loss for step in itertools.islice(train(first), cut)]
+    folder = stored(first, tmp_path / "last")
+    torch.manual_seed(99)  # a fresh process is in another state, and must not stay there
+    second = begun(replace(RECIPE, seed=RECIPE.seed))
+    torch.manual_seed(77)
+    second.segmenter.net.load_state_dict(load_file(folder / "net"))
+    load_state(folder, second)
+    assert second.step == cut
+    assert early + [step.loss for step in train(second)] == losses
+    for name, value in whole.segmenter.net.state_dict().items():
+        torch.testing.assert_close(second.segmenter.net.state_dict()[name], value, rtol=0, atol=0)
+    torch.testing.assert_close(momenta(second), momenta(whole), rtol=0, atol=0)
+
+
+@pytest.fixture(scope="module")
+def last(tmp_path_factory):
+    training = begun()
+    next(train(training))
+    return stored(training, tmp_path_factory.mktemp("run") / "last")
+
+
+@pytest.fixture
+def copy(last, tmp_path):
+    for path in last.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["state.json", "state.safetensors"])
+def test_state_files_that_are_missing_or_damaged(copy, name):
+    content = (copy / name).read_bytes()
+    for damage in (content[: len(content) // 2], b"", b"[1, 2]"):
+        (copy / name).write_bytes(damage)
+        with pytest.raises(AtrousError, match=r"the training state cannot be read \(.*; start again from `best/`"):
+            load_state(copy, begun())
+    (copy / name).unlink()
+    with pytest.raises(AtrousError, match=rf"{name}: missing; only `last/` of a run can be resumed"):
+        load_state(copy, begun())
+
+
+def test_a_state_without_its_random_numbers(copy):
+    tensors = load_file(copy / "state.safetensors")
+    del tensors["random.cpu"]
+    save_file(tensors, copy / "state.safetensors")
+    with pytest.raises(AtrousError, match=r"the training state cannot be read \(KeyError\('random.cpu'\)\)"):
+        load_state(copy, begun())
+
+
+def test_the_state_of_another_run_is_refused_and_changes_nothing(copy):
+    other = begun(count=9)
+    state = torch.get_rng_state()
+    with pytest.raises(AtrousError, match=r"3 steps an epoch; with the data given it would be 5. A run goes on with"):
+        load_state(copy, other)
+    with pytest.raises(AtrousError, match=r"state.safetensors: the state of another network: .* Start again from"):
+        load_state(copy, begun(replace(RECIPE, width=1 / 16)))
+    assert other.step == 0
+    assert other.optimizer.state_dict()["state"] == {}
+    begun(count=9)
+    assert not torch.equal(state, torch.get_rng_state()) or other.step == 0
+
+
+def test_the_state_is_json_and_safetensors(last):
+    assert sorted(path.name for path in last.iterdir()) == ["net", "state.json", "state.safetensors"]
+    names = set(load_file(last / "state.safetensors"))
+    assert "random.cpu" in names
+    assert any(name.endswith(".momentum_buffer") for name in names)
