@@ -237,7 +237,7 @@ def test_doctor_says_what_is_here(run: Run) -> None:
         (["train", "DATA", "--resume", "--out", "none"], "none: no run to resume"),
         (["train", "DATA", "--resume", "--overwrite", "--out", "r"], "both resume and overwrite came"),
         (["train", "DATA", "--colour"], "--colour"),
-        (["train"], "DATA"),
+        (["train"], "Command \"train\" parameter DATA requires an argument"),
         (["predict", "RUN", "DATA", "--out", "o", "--save", "pictures"], "save 'pictures' is not known; there are masks"),
         (["predict", "RUN", "nothing", "--out", "o"], "nothing: no such file or folder; a file, a folder or a pattern"),
     ],
@@ -304,7 +304,7 @@ def test_ctrl_c_leaves_a_run_that_can_be_resumed(street: Path, tmp_path: Path) -
     epochs = str(step // 2 + 1)
     recipe = tmp_path / "run" / "recipe.json"
     recipe.write_text(recipe.read_text().replace('"epochs": 500', f'"epochs": {epochs}'))
-    done = subprocess.run([*command[:6], "--resume", "--workers", "0"], capture_output=True, text=True, check=True)
+    done = subprocess.run([*command[:7], "--resume", "--workers", "0"], capture_output=True, text=True, check=True)
     assert f"resumed at step {step} of " in done.stderr
 
 

@@ -40,7 +40,7 @@ def test_the_table_conforms_at_the_papers_width(name):
     conformance.check(TABLE[name], classes=21, parameters=PAPER[name], sizes=FEW)
 
 
-# Networks that break a promise ------------------------------------------------------------------------------------------
+# Networks that break a promise ----------------------------------------------------------------------------------------
 
 
 class Kept(nn.Module):
@@ -206,7 +206,7 @@ def test_receptive_field_of_fcn32s():
     conformance.check_receptive_field(conformance.awaken(TABLE["fcn32s"](2, width=1e-9)).eval(), 404 + 32)
 
 
-# Scorers that break a promise -------------------------------------------------------------------------------------------
+# Scorers that break a promise -----------------------------------------------------------------------------------------
 
 
 class OneRowLess(Segmenter):

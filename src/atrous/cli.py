@@ -20,6 +20,7 @@ app = App(
     "or failures, 2 not done, 130 interrupted.",
     version=__version__,
     default_parameter=Parameter(negative=()),
+    suppress_keyboard_interrupt=False,
 )
 
 Quiet = Annotated[bool, Parameter(help="No bars and no notes.")]
@@ -65,6 +66,7 @@ def demo(
 @app.command
 def inspect(
     data: Annotated[Path, Parameter(help="A folder of images and masks.")],
+    /,
     *,
     classes: Classes = None,
     ignore: Ignore = None,
@@ -88,6 +90,7 @@ def inspect(
 @app.command
 def train(  # noqa: PLR0913  (the flags are the recipe's fields, each with its own help)
     data: Annotated[Path, Parameter(help="A folder of images and masks.")],
+    /,
     *,
     out: Annotated[Path | None, Parameter(help="The run's folder; runs/NAME-of-DATA without it.")] = None,
     resume: Annotated[bool, Parameter(help="Go on with the run in --out; --epochs may grow.")] = False,
@@ -169,6 +172,7 @@ def train(  # noqa: PLR0913  (the flags are the recipe's fields, each with its o
 def evaluate(
     model: Annotated[Path, Parameter(help="A run or a model folder.")],
     data: Annotated[Path, Parameter(help="A folder of images and masks.")],
+    /,
     *,
     split: Annotated[str, Parameter(help="Which part of the data.")] = "val",
     device: Device = None,
@@ -191,6 +195,7 @@ def evaluate(
 def predict(
     model: Annotated[Path, Parameter(help="A run or a model folder.")],
     source: Annotated[str, Parameter(help="An image, a folder, or a pattern like 'photos/*.jpg'.")],
+    /,
     *,
     out: Annotated[Path, Parameter(help="Where masks/, overlays/ and probabilities/ are written.")],
     save: Annotated[str, Parameter(help="masks, overlays, probabilities; separated by commas.")] = "masks,overlays",

@@ -248,7 +248,7 @@ def _notes(training: Training, dataset: Dataset, recipe: Recipe) -> Iterator[Not
         yield Note(
             text="random weights; --pretrained would start the encoder from its published ImageNet weights (a download)"
         )
-    size = training.batches.dataset.size
+    size = training.crops.size
     if size != recipe.crop:
         yield Note(text=f"crop {recipe.crop[0]}x{recipe.crop[1]} became {size[0]}x{size[1]}, a size this network takes")
     if training.step:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -131,6 +131,30 @@ def scores_of(run: str | Path) -> dict[str, Any] | None:
     from atrous.store import model_folder, read_config
 
     return read_config(model_folder(run)).scores
+
+
+@overload
+def predict(
+    model: str | Path | Scorer,
+    source: str | Path | NDArray[Any],
+    *,
+    out: str | Path,
+    save: Collection[str] = ...,
+    space: LabelSpace | None = ...,
+    device: str | None = ...,
+    progress: Callable[[int, int], None] | None = ...,
+) -> Outcome: ...
+
+
+@overload
+def predict(
+    model: str | Path | Scorer,
+    source: str | Path | NDArray[Any],
+    *,
+    space: LabelSpace | None = ...,
+    probabilities: bool = ...,
+    device: str | None = ...,
+) -> Prediction | Iterator[Prediction]: ...
 
 
 def predict(

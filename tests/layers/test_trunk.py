@@ -143,7 +143,7 @@ def test_the_geometry_is_found_out(name, geometry):
     assert (net.in_channels, net.training, net.body.training) == (2, True, True)
 
 
-# Weights from files -----------------------------------------------------------------------------------------------------
+# Weights from files ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("as_path", [str, Path])
@@ -159,7 +159,7 @@ def test_weights_come_from_a_file(tmp_path, name, width, as_path):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(AtrousError, match="gone.safetensors: no such file; .* of the encoder 'resnet18'"):
+    with pytest.raises(AtrousError, match=r"gone.safetensors: no such file; .* of the encoder 'resnet18'"):
         trunk("resnet18", pretrained=str(tmp_path / "gone.safetensors"))
 
 
@@ -194,11 +194,11 @@ def test_published_weights_need_a_network(monkeypatch, error):
 
 
 def test_the_beta_trunk_has_no_published_weights():
-    with pytest.raises(AtrousError, match="'resnet101_beta' has no published weights here: give a local .safetensors"):
+    with pytest.raises(AtrousError, match=r"'resnet101_beta' has no published weights here: give a local .safetensors"):
         on_meta("resnet101_beta", pretrained=True)
 
 
-# Refusals ---------------------------------------------------------------------------------------------------------------
+# Refusals -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -110,18 +110,17 @@ def test_a_loss_that_is_no_number_touches_nothing():
 
 def stored(training, folder):
     folder.mkdir()
-    save_file(
-        {name: value.contiguous() for name, value in training.segmenter.net.state_dict().items()}, folder / "net"
-    )
+    save_file({name: value.contiguous() for name, value in training.segmenter.net.state_dict().items()}, folder / "net")
     save_state(folder, training)
     return folder
 
 
 def momenta(training):
-    return [value["momentum_buffer"] for value in training.optimizer.state_dict()["state"].values()]
+    state = training.optimizer.state_dict()["state"]
+    return [state[index]["momentum_buffer"] for index in sorted(state)]
 
 
-@pytest.mark.parametrize("cut", [2, 3, 7])
+@pytest.mark.parametrize("cut", [2, 6])
 def test_resumes_to_the_bit(tmp_path, cut):
     whole = begun()
     losses = [step.loss for step in train(whole)]
@@ -129,7 +128,7 @@ def test_resumes_to_the_bit(tmp_path, cut):
     early = [step.loss for step in itertools.islice(train(first), cut)]
     folder = stored(first, tmp_path / "last")
     torch.manual_seed(99)  # a fresh process is in another state, and must not stay there
-    second = begun(replace(RECIPE, seed=RECIPE.seed))
+    second = begun()
     torch.manual_seed(77)
     second.segmenter.net.load_state_dict(load_file(folder / "net"))
     load_state(folder, second)
@@ -176,15 +175,12 @@ def test_a_state_without_its_random_numbers(copy):
 
 def test_the_state_of_another_run_is_refused_and_changes_nothing(copy):
     other = begun(count=9)
-    state = torch.get_rng_state()
     with pytest.raises(AtrousError, match=r"3 steps an epoch; with the data given it would be 5. A run goes on with"):
         load_state(copy, other)
     with pytest.raises(AtrousError, match=r"state.safetensors: the state of another network: .* Start again from"):
         load_state(copy, begun(replace(RECIPE, width=1 / 16)))
     assert other.step == 0
     assert other.optimizer.state_dict()["state"] == {}
-    begun(count=9)
-    assert not torch.equal(state, torch.get_rng_state()) or other.step == 0
 
 
 def test_the_state_is_json_and_safetensors(last):

@@ -50,6 +50,11 @@ class ResNetBeta(nn.Module):
     The first map is block 1's second unit before its addition, which is what the authors' decoder reads.
     """
 
+    layer1: nn.ModuleList
+    layer2: nn.ModuleList
+    layer3: nn.ModuleList
+    layer4: nn.ModuleList
+
     def __init__(
         self, depths: tuple[int, ...], *, in_channels: int = 3, output_stride: int = 16, width: float = 1.0
     ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -57,9 +58,7 @@ def trunk(
     (2, 4, 8, 16, 16)
     """
     if name in BETA_DEPTHS:
-        body: nn.Module = ResNetBeta(
-            BETA_DEPTHS[name], in_channels=in_channels, output_stride=output_stride, width=width
-        )
+        body: Any = ResNetBeta(BETA_DEPTHS[name], in_channels=in_channels, output_stride=output_stride, width=width)
         channels, strides = body.channels, body.strides
         if pretrained is True:
             raise AtrousError(f"encoder {name!r} has no published weights here: give a local .safetensors file instead")
@@ -78,14 +77,14 @@ def trunk(
         ) from error
 
 
-def _from_timm(name: str, in_channels: int, output_stride: int, pretrained: bool, width: float) -> nn.Module:
+def _from_timm(name: str, in_channels: int, output_stride: int, pretrained: bool, width: float) -> Any:
     import timm
 
     if name not in timm.list_models():
         near = difflib.get_close_matches(name, [*timm.list_models(), *BETA_DEPTHS], n=4, cutoff=0.5)
         hint = f"; near it: {', '.join(near)}" if near else ""
         raise ValueError(f"encoder {name!r} is not known{hint}. `timm.list_models()` has them all")
-    options: dict[str, object] = {} if output_stride == 32 else {"output_stride": output_stride}
+    options: dict[str, Any] = {} if output_stride == 32 else {"output_stride": output_stride}
     if width != 1:
         if not name.startswith("resnet"):
             raise ValueError(f"width {width} came, but {name!r} has fixed channels: only ResNets can be made narrower")
@@ -93,8 +92,9 @@ def _from_timm(name: str, in_channels: int, output_stride: int, pretrained: bool
     try:
         return timm.create_model(name, features_only=True, in_chans=in_channels, pretrained=pretrained, **options)
     except (NotImplementedError, AssertionError, TypeError) as error:
+        reason = str(error) or "not supported"
         raise ValueError(
-            f"encoder {name!r} cannot give feature maps at output stride {output_stride}: {str(error) or 'not supported'}. "
+            f"encoder {name!r} cannot give feature maps at output stride {output_stride}: {reason}. "
             "Convolutional encoders such as resnet18 can"
         ) from error
     except Exception as error:  # each of the hub's transports fails with classes of its own

@@ -45,7 +45,7 @@ class DeepLabV3Plus(nn.Module):
         self.refine = nn.Sequential(refine(channels + reduced, channels), refine(channels, channels))
         self.classify = nn.Conv2d(channels, classes, 1)
         self.geometry = replace(encoder.geometry, stride=4)
-        _initialise([self.aspp, self.reduce, self.refine, self.classify])
+        _initialise([self.aspp, self.reduce, self.refine], self.classify)
 
     def forward(self, x: Tensor) -> Tensor:
         features = self.encoder(x)
@@ -55,14 +55,15 @@ class DeepLabV3Plus(nn.Module):
         return self.classify(self.refine(torch.cat([deep, low], 1)))  # (n, classes, h/4, w/4)
 
 
-def _initialise(parts: Sequence[nn.Module]) -> None:
+def _initialise(parts: Sequence[nn.Module], classify: nn.Conv2d) -> None:
     """He initialisation, and the authors' small normal for the last layer."""
     for part in parts:
         for layer in part.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-    nn.init.normal_(parts[-1].weight, std=0.01)
-    nn.init.zeros_(parts[-1].bias)
+    nn.init.normal_(classify.weight, std=0.01)
+    if classify.bias is not None:
+        nn.init.zeros_(classify.bias)
 
 
 def deeplab_v3plus(

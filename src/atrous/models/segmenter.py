@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from atrous._core import enlarge_argmax
-from atrous.contract import LabelSpace, Preprocessing, mirrored
+from atrous.contract import Geometry, LabelSpace, Preprocessing, mirrored
 
 _BAND = 1 << 24
 """How many logits are enlarged at a time on a GPU: 64 MB of float32."""
@@ -33,7 +33,11 @@ class Segmenter(nn.Module):
     torch.Size([1, 5, 7])
     """
 
-    def __init__(self, net: nn.Module, space: LabelSpace, preprocessing: Preprocessing) -> None:
+    geometry: Geometry
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, net: Any, space: LabelSpace, preprocessing: Preprocessing) -> None:
         super().__init__()
         self.net = net.to(memory_format=torch.channels_last)
         self.space, self.preprocessing = space, preprocessing

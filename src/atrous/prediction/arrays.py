@@ -13,6 +13,16 @@ def to_numpy(array: Any) -> NDArray[Any]:
     return np.asarray(array.detach().cpu() if hasattr(array, "detach") else array)
 
 
+def scored(scorer: Any, images: Any) -> Any:
+    """Return the probabilities of `images`; a torch scorer keeps nothing for gradients, which would cost its memory."""
+    if not hasattr(images, "detach"):
+        return scorer(images)
+    import torch
+
+    with torch.no_grad():
+        return scorer(images)
+
+
 def from_numpy(scorer: Any, images: NDArray[Any]) -> Any:
     """Return `images` in the scorer's array library and on its device, where it says so; else NumPy as it is.
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from atrous.contract import AtrousError, LabelSpace, Prediction, Sample, Scorer
-from atrous.prediction.arrays import from_numpy, to_numpy
+from atrous.prediction.arrays import from_numpy, scored, to_numpy
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -34,7 +34,7 @@ def predicted(scorer: Scorer, sample: Sample, space: LabelSpace, *, probabilitie
         labels = to_numpy(scorer.labels(images))[0]
         scores = None
     else:
-        scores = to_numpy(scorer(images))[0]
+        scores = to_numpy(scored(scorer, images))[0]
         if scores.shape != (len(space), height, width):
             raise ValueError(
                 f"the scorer returned {scores.shape} for an image of {height}x{width}; "
@@ -63,13 +63,14 @@ def ahead(
         for item in items:
             waiting.append((item, pool.submit(work, item)))
             if len(waiting) > count:
-                yield _finished(*waiting.popleft())
-        while waiting:
-            yield _finished(*waiting.popleft())
+                first, future = waiting.popleft()
+                yield first, _result(future)
+        for first, future in waiting:
+            yield first, _result(future)
 
 
-def _finished(item: Any, future: Future[Result]) -> tuple[Any, Result | AtrousError]:
+def _result(future: Future[Any]) -> Any:
     try:
-        return item, future.result()
+        return future.result()
     except AtrousError as error:
-        return item, error
+        return error

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from atrous.contract import AtrousError, Recipe
-from atrous.training.batches import Crops, loader
+from atrous.training.batches import Crops, Order, loader
 from atrous.training.losses import compared, cross_entropy
 from atrous.training.schedule import parameter_groups, poly
 
@@ -38,13 +38,23 @@ class Step:
 class Training:
     """A run under way: all that changes from step to step, and so all that a resumable checkpoint must hold."""
 
-    segmenter: nn.Module
+    segmenter: Any
     net: nn.Module
     optimizer: Any
     accelerator: Accelerator
     batches: DataLoader[tuple[Tensor, Tensor]]
     recipe: Recipe
     step: int = 0
+
+    @property
+    def crops(self) -> Crops:
+        """The training samples as crops."""
+        return cast(Crops, self.batches.dataset)
+
+    @property
+    def order(self) -> Order:
+        """Which crops come when; it is told the epoch, and what of it is done."""
+        return cast(Order, self.batches.batch_sampler)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -57,7 +67,7 @@ class Training:
         return self.recipe.epochs * self.steps_per_epoch
 
 
-def prepared(segmenter: nn.Module, crops: Crops, *, device: str | None = None, workers: int | None = None) -> Training:
+def prepared(segmenter: Any, crops: Crops, *, device: str | None = None, workers: int | None = None) -> Training:
     """Place the network, its optimiser and its batches on the device, by Accelerate.
 
     `segmenter` has `net` (images to logits), `normalised(images)` and `geometry`. `device` None takes a GPU where there
@@ -97,7 +107,7 @@ def train(training: Training) -> Iterator[Step]:
     Raises `AtrousError` where the loss is not a number: the weights are not touched by such a step.
     """
     training.segmenter.train()
-    order = training.batches.batch_sampler
+    order = training.order
     while training.step < training.total:
         order.epoch, order.skip = divmod(training.step, training.steps_per_epoch)
         for images, labels in training.batches:

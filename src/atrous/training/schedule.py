@@ -21,7 +21,7 @@ def poly(step: int, *, total: int, power: float = 0.9, warm_up: int = 0) -> floa
     return ramp * max(0.0, 1 - step / total) ** power
 
 
-def parameter_groups(net: nn.Module, *, rate: float, encoder_rate: float, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(net: Any, *, rate: float, encoder_rate: float, weight_decay: float) -> list[dict[str, Any]]:
     """Return the optimiser's groups: encoder and the rest, each with and without weight decay.
 
     Norms and biases are not decayed. The encoder (`net.encoder`) learns at `rate * encoder_rate`. Every group keeps

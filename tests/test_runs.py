@@ -1,0 +1,265 @@
+"""A run from start to end: its folder, Ctrl-C, resuming, and the words for what cannot go on."""
+
+import json
+import os
+import signal
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from atrous import verbs
+from atrous.contract import AtrousError, Recipe
+from atrous.runs import Epoch, Note, claim, interruptible, preprocessing, resumed_recipe
+from atrous.training import Step
+
+RECIPE = Recipe(encoder="resnet18", width=1 / 8, crop=33, batch=2, epochs=2, learning_rate=0.02, warm_up=0)
+OPTIONS = {"device": "cpu", "workers": 0}
+
+
+def halves(root, names=("a", "b", "c", "d", "e", "f"), *, channels=3, dtype=np.uint8, classes=2):
+    for index, name in enumerate(names):
+        random = np.random.default_rng(index)
+        labels = np.zeros((36, 40), np.uint8)
+        labels[:, random.integers(12, 28) :] = classes - 1
+        image = (labels > 0)[..., None] * 150 + random.integers(0, 60, (36, 40, channels))
+        image = (image * (1 if dtype == np.uint8 else 200)).astype(dtype)
+        for kind, array in (("images", image), ("masks", labels)):
+            (root / kind).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(array[..., 0] if array.ndim == 3 and channels == 1 else array).save(
+                root / kind / f"{name}.png"
+            )
+    return root
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return halves(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def told():
+    return []
+
+
+@pytest.fixture(scope="module")
+def run(data, told, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "first"
+    return verbs.train(data, out=out, recipe=RECIPE, listener=told.append, **OPTIONS)
+
+
+@pytest.fixture
+def copy(run, tmp_path):
+    import shutil
+
+    shutil.copytree(run, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def files_below(folder):
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    return {name for name in found if not name.startswith("events/")}
+
+
+def test_what_a_run_holds(run):
+    model = {"model.safetensors", "config.json", "README.md"}
+    assert files_below(run) == {
+        "recipe.json",
+        "split.json",
+        "log.jsonl",
+        *(f"best/{name}" for name in model),
+        *(f"last/{name}" for name in {*model, "state.safetensors", "state.json"}),
+    }
+    assert json.loads((run / "recipe.json").read_text())["epochs"] == 2
+    split = json.loads((run / "split.json").read_text())
+    assert sorted(name for names in split.values() for name in names) == [f"images/{name}" for name in "abcdef"]
+    assert set(split) == {"train", "val"}
+    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in log] == [1, 2]
+    assert {"step", "loss", "images_per_second", "mean_iou", "pixel_accuracy", "iou"} <= set(log[0])
+    config = json.loads((run / "best" / "config.json").read_text())
+    assert config["scores"]["mean_iou"] == max(line["mean_iou"] for line in log)
+    assert config["versions"].keys() >= {"atrous", "torch", "python"}
+    assert config["options"]["pretrained"] is False
+
+
+def test_what_is_told(run, told):
+    steps = len(json.loads((run / "split.json").read_text())["train"]) + 1
+    assert [type(event) for event in told] == [Note, Note, *([*[Step] * (steps // 2), Epoch] * 2)]
+    assert told[0].text.startswith("deeplab_v3plus resnet18, 0.3 M parameters; 2 classes; ")
+    assert "random weights; --pretrained would start the encoder from its published" in told[1].text
+    last = [event for event in told if isinstance(event, Epoch)][-1]
+    assert (last.epoch, last.epochs) == (2, 2)
+    assert last.scores.images == len(json.loads((run / "split.json").read_text())["val"])
+
+
+def test_a_crop_the_network_does_not_take_is_rounded_up(data, tmp_path):
+    told = []
+    verbs.train(
+        data, out=tmp_path / "run", recipe=replace(RECIPE, crop=(20, 33), epochs=1), listener=told.append, **OPTIONS
+    )
+    notes = [event.text for event in told if isinstance(event, Note)]
+    assert "crop 20x33 became 33x33, a size this network takes" in notes
+
+
+def test_a_run_in_the_way(run, data, tmp_path):
+    before = files_below(run)
+    with pytest.raises(
+        AtrousError, match=r"first: holds a run already; --resume goes on with it, --overwrite throws it"
+    ):
+        verbs.train(data, out=run, recipe=RECIPE)
+    with pytest.raises(ValueError, match="both resume and overwrite came; one goes on with the run, the other throws"):
+        verbs.train(data, out=run, resume=True, overwrite=True)
+    with pytest.raises(AtrousError, match="is in the way and is not a run; choose another --out"):
+        verbs.train(data, out=data)
+    with pytest.raises(AtrousError, match=r"none: no run to resume \(no recipe.json\)"):
+        verbs.train(data, out=tmp_path / "none", resume=True)
+    (tmp_path / "recipe.json").write_text("{}")
+    with pytest.raises(AtrousError, match=r"no run to resume \(last/ is missing\)"):
+        claim(tmp_path, resume=True, overwrite=False)
+    assert files_below(run) == before
+
+
+def test_overwriting_waits_until_all_else_is_well(copy, data, tmp_path):
+    for folder, changes, error, words in (
+        (tmp_path / "gone", {}, AtrousError, "gone: no such folder"),
+        (data, {"model": "deplab"}, ValueError, "model 'deplab' is not known"),
+        (data, {"batch": 0}, ValueError, "greater than or equal to 1"),
+    ):
+        with pytest.raises(error, match=words):
+            verbs.train(folder, out=copy, overwrite=True, **OPTIONS, **changes)
+        assert (copy / "best" / "model.safetensors").is_file()
+    verbs.train(data, out=copy, recipe=replace(RECIPE, epochs=1, seed=5), overwrite=True, **OPTIONS)
+    assert len((copy / "log.jsonl").read_text().splitlines()) == 1
+    assert json.loads((copy / "recipe.json").read_text())["seed"] == 5
+
+
+def test_a_finished_run_says_so_and_epochs_may_grow(copy, data):
+    told = []
+    verbs.train(data, out=copy, resume=True, listener=told.append, **OPTIONS)
+    assert told[-1].text == "all 2 epochs are done; --epochs 4 would go on"
+    told.clear()
+    verbs.train(data, out=copy, resume=True, epochs=3, crop=33, listener=told.append, **OPTIONS)
+    assert [event.epoch for event in told if isinstance(event, Epoch)] == [3]
+    assert "resumed at step" in told[2].text
+    assert [json.loads(line)["epoch"] for line in (copy / "log.jsonl").read_text().splitlines()] == [1, 2, 3]
+    assert resumed_recipe(copy, {}).epochs == 3
+
+
+def test_what_contradicts_a_run(copy, data, tmp_path):
+    for changes, words in (
+        ({"batch": 3}, "the run was started with --batch 2, not 3; leave --batch out to resume"),
+        ({"learning_rate": 0.5}, "--learning-rate 0.02, not 0.5; leave --learning-rate out"),
+        ({"epochs": 1}, r"--epochs 2, not 1 \(epochs may only grow\); leave --epochs out"),
+        ({"crop": 65}, r"--crop \(33, 33\), not \(65, 65\)"),
+        ({"classes": ["x", "y"]}, r"--classes \('class 0', 'class 1'\), not \('x', 'y'\)"),
+        ({"ignore": 7}, "--ignore 255, not 7; leave --ignore out to resume"),
+        ({"labels": "colours"}, "--labels indices, not colours"),
+        ({"recipe": replace(RECIPE, seed=9)}, "--seed 0, not 9"),
+    ):
+        with pytest.raises(AtrousError, match=words):
+            verbs.train(data, out=copy, resume=True, **changes, **OPTIONS)
+    other = halves(tmp_path / "other", tuple("uvwxyz"))
+    with pytest.raises(
+        AtrousError, match=r"other: holds none of the images that .*run was trained with; a run goes on"
+    ):
+        verbs.train(other, out=copy, resume=True, epochs=3, **OPTIONS)
+    part = halves(tmp_path / "part", tuple("abc"))
+    with pytest.raises(
+        AtrousError, match=r"part: 3 of the 6 images that .* was trained with are missing, first 'images/d'"
+    ):
+        verbs.train(part, out=copy, resume=True, epochs=3, **OPTIONS)
+
+
+def test_a_damaged_best_is_named(copy, data):
+    (copy / "best" / "config.json").write_text("{")
+    with pytest.raises(AtrousError, match=r"best/config.json: not readable JSON"):
+        verbs.train(data, out=copy, resume=True, epochs=3, **OPTIONS)
+
+
+@pytest.mark.parametrize("stop", [1, 3, 5])
+def test_ctrl_c_leaves_a_run_that_goes_on_to_the_bit(data, run, tmp_path, stop):
+    """Stopping in the middle of an epoch saves at once, at its end after the scores; both end as the whole run did."""
+    out = tmp_path / "run"
+    per_epoch = -(-len(json.loads((run / "split.json").read_text())["train"]) // 2)
+
+    def interrupt(event):
+        if isinstance(event, Step) and event.step == min(stop, 2 * per_epoch):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012  (the listener interrupts)
+        verbs.train(data, out=out, recipe=RECIPE, listener=interrupt, **OPTIONS)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert json.loads((out / "last" / "state.json").read_text())["step"] == min(stop, 2 * per_epoch)
+    verbs.train(data, out=out, resume=True, **OPTIONS)
+    for name in ("model.safetensors", "state.safetensors"):
+        torch.testing.assert_close(load_file(out / "last" / name), load_file(run / "last" / name), rtol=0, atol=0)
+    logs = [[json.loads(line) for line in (each / "log.jsonl").read_text().splitlines()] for each in (out, run)]
+    assert [line["iou"] for line in logs[0]] == [line["iou"] for line in logs[1]]
+    assert (out / "best" / "config.json").is_file()
+
+
+def test_the_second_ctrl_c_interrupts_at_once():
+    with interruptible() as asked:
+        assert not asked.is_set()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert asked.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_one_class_is_refused(tmp_path):
+    root = halves(tmp_path / "data", classes=1)
+    with pytest.raises(AtrousError, match=r"data: the masks hold 1 class; training needs at least 2"):
+        verbs.train(root, out=tmp_path / "run", recipe=RECIPE, **OPTIONS)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_broken_mask_stops_before_anything_is_written(tmp_path):
+    root = halves(tmp_path / "data")
+    (root / "masks" / "b.png").write_bytes(b"broken")
+    with pytest.raises(AtrousError, match=r"masks/b.png: this is not an image"):
+        verbs.train(root, out=tmp_path / "run", recipe=RECIPE, **OPTIONS)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("channels", "dtype", "grey"), [(1, np.uint8, False), (1, np.uint16, False), (3, np.uint8, True)]
+)
+def test_grey_deep_and_mixed_images(tmp_path, channels, dtype, grey):
+    root = halves(tmp_path / "data", channels=channels, dtype=dtype)
+    if grey:
+        for name in ("a", "b"):
+            with Image.open(root / "images" / f"{name}.png") as image:
+                image.convert("L").save(root / "images" / f"{name}.png")
+    out = verbs.train(root, out=tmp_path / "run", recipe=replace(RECIPE, epochs=1), **OPTIONS)
+    config = json.loads((out / "best" / "config.json").read_text())
+    assert len(config["preprocessing"]["mean"]) == channels
+    assert (config["preprocessing"]["high"] > 255) == (dtype == np.uint16)
+    outcome = verbs.predict(out, root / "images", out=tmp_path / "out", device="cpu")
+    assert (len(outcome.written), outcome.failed) == (12, {})
+
+
+def facts(**changes):
+    return {"dtypes": ["uint8"], "channels": [3], "low": 0.0, "high": 255.0, "mean": [1.0], "std": [1.0], **changes}
+
+
+def test_datasets_of_mixed_kinds(tmp_path):
+    class Net:
+        preprocessing_padding = "mirror"
+
+    found = preprocessing(
+        Net, facts(dtypes=["uint16"], channels=[1], low=100.0, high=1100.0, mean=[600.0], std=[200.0])
+    )
+    assert (found.low, found.high, found.mean, found.std, found.padding) == (100, 1100, (0.5,), (0.2,), "mirror")
+    assert preprocessing(Net, facts(channels=[1, 3])).channels == 3
+    flat = preprocessing(Net, facts(dtypes=["uint16"], channels=[1], low=7.0, high=7.0, mean=[7.0], std=[0.0]))
+    assert min(flat.std) > 0
+    with pytest.raises(AtrousError, match="images of uint16 and uint8 are mixed; store them all with one depth"):
+        preprocessing(Net, facts(dtypes=["uint16", "uint8"]))
+    with pytest.raises(AtrousError, match="images of 3, 4 channels are mixed; store them all alike"):
+        preprocessing(Net, facts(channels=[3, 4]))
