@@ -2,7 +2,6 @@
 
 import io
 import itertools
-import os
 import re
 from importlib.metadata import version as installed
 
@@ -10,8 +9,6 @@ import matplotlib
 from docutils import nodes
 from docutils.parsers.rst import Directive
 
-# The pages show what the command line prints at one width, whatever terminal they are built in.
-os.environ["COLUMNS"] = "100"
 matplotlib.use("agg")
 
 project = "atrous"
@@ -24,6 +21,7 @@ source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build", "gallery/*.ipynb", "gallery/*.py", "gallery/*.zip"]
 nitpicky = False
 myst_heading_anchors = 3
+myst_enable_extensions = ["deflist"]
 
 # A single backtick in a docstring is code, as in Markdown.
 default_role = "code"
@@ -45,6 +43,8 @@ sphinx_gallery_conf = {
 
 html_theme = "pydata_sphinx_theme"
 html_title = "atrous"
+html_static_path = ["_static"]
+html_css_files = ["atrous.css"]
 html_show_sphinx = False
 html_show_sourcelink = False
 html_theme_options = {
@@ -71,7 +71,7 @@ class CommandHelp(Directive):
         from atrous.cli import app
 
         page = io.StringIO()
-        console = Console(file=page, width=96, force_terminal=False, color_system=None)
+        console = Console(file=page, width=88, force_terminal=False, color_system=None)
         app.help_print(self.arguments[:1], console=console)
         text = "\n".join(line.rstrip() for line in page.getvalue().strip().splitlines())
         return [nodes.literal_block(text, text, language="text")]

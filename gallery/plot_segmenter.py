@@ -3,7 +3,8 @@ From an image to labels: the stages of DeepLab v3+
 ==================================================
 
 How large the maps are between an image and its labels, and how far a logit sees. The network is a small copy of
-DeepLab v3+, an eighth as wide as the paper's; sizes and reach do not depend on the width.
+DeepLab v3+ with a ResNet-18, an eighth as wide but for the trunk's first layer. Sizes and reach do not depend on the
+width.
 """
 
 import matplotlib.pyplot as plt
@@ -39,15 +40,16 @@ def noted(name):
     return lambda module, given, map: sizes.append((name, tuple(map.shape[2:]), map.shape[1]))
 
 
-hooks = [getattr(net, name).register_forward_hook(noted(name)) for name in ("aspp", "reduce", "refine", "classify")]
+parts = ("aspp", "reduce", "refine", "classify")
+hooks = [getattr(net, name).register_forward_hook(noted(name)) for name in parts]
 encoder = net.encoder.register_forward_hook(
     lambda module, given, maps: sizes.extend(
         (f"trunk, stride {stride}", tuple(map.shape[2:]), map.shape[1])
         for stride, map in zip(net.encoder.strides, maps, strict=True)
     )
 )
-with torch.no_grad():
-    labels = segmenter.labels(segmenter.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))[None]))[0]
+images = segmenter.from_numpy(image.transpose(2, 0, 1)[None])
+labels = segmenter.labels(images)[0]
 for hook in (*hooks, encoder):
     hook.remove()
 for name, (height, width), channels in (*sizes, ("labels", tuple(labels.shape), 1)):

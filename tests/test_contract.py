@@ -78,7 +78,7 @@ def test_preprocessing_knows_its_channels():
 def test_geometry_that_cannot_be(field):
     with pytest.raises(ValidationError, match=f"(?s){field}.*greater than or equal to 1"):
         Geometry(**{field: 0})
-    with pytest.raises(ValidationError, match="(?s)margin.*greater than or equal to 0"):
+    with pytest.raises(ValidationError, match=r"(?s)margin.*greater than or equal to 0"):
         Geometry(margin=-1)
 
 

@@ -141,7 +141,8 @@ def test_every_page_is_in_a_table_of_contents() -> None:
     for page in PAGES:
         for tree in re.findall(r"^```\{toctree\}\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL):
             for entry in (line for line in tree.splitlines() if line and not line.startswith(":")):
-                listed |= set(page.parent.glob(f"{entry}.md"))
+                name = re.sub(r".*<(.+)>$", r"\1", entry)
+                listed |= set(page.parent.glob(f"{name}.md"))
     assert set(PAGES) == listed
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 
 from atrous import verbs
 from atrous.contract import AtrousError, Recipe
+from atrous.data import write_image
 from atrous.runs import Epoch, Note, claim, interruptible, preprocessing, resumed_recipe
 from atrous.training import Step
 
@@ -53,8 +55,6 @@ def run(data, told, tmp_path_factory):
 
 @pytest.fixture
 def copy(run, tmp_path):
-    import shutil
-
     shutil.copytree(run, tmp_path / "run")
     return tmp_path / "run"
 
@@ -191,7 +191,7 @@ def test_ctrl_c_leaves_a_run_that_goes_on_to_the_bit(data, run, tmp_path, stop):
             os.kill(os.getpid(), signal.SIGINT)
 
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):  # noqa: PT012  (the listener interrupts)
+    with pytest.raises(KeyboardInterrupt):
         verbs.train(data, out=out, recipe=RECIPE, listener=interrupt, **OPTIONS)
     assert signal.getsignal(signal.SIGINT) is before
     assert json.loads((out / "last" / "state.json").read_text())["step"] == min(stop, 2 * per_epoch)
@@ -248,7 +248,7 @@ def facts(**changes):
     return {"dtypes": ["uint8"], "channels": [3], "low": 0.0, "high": 255.0, "mean": [1.0], "std": [1.0], **changes}
 
 
-def test_datasets_of_mixed_kinds(tmp_path):
+def test_preprocessing_comes_from_the_data():
     class Net:
         preprocessing_padding = "mirror"
 
@@ -259,7 +259,16 @@ def test_datasets_of_mixed_kinds(tmp_path):
     assert preprocessing(Net, facts(channels=[1, 3])).channels == 3
     flat = preprocessing(Net, facts(dtypes=["uint16"], channels=[1], low=7.0, high=7.0, mean=[7.0], std=[0.0]))
     assert min(flat.std) > 0
-    with pytest.raises(AtrousError, match="images of uint16 and uint8 are mixed; store them all with one depth"):
-        preprocessing(Net, facts(dtypes=["uint16", "uint8"]))
-    with pytest.raises(AtrousError, match="images of 3, 4 channels are mixed; store them all alike"):
-        preprocessing(Net, facts(channels=[3, 4]))
+
+
+def test_images_that_cannot_be_learnt_together(tmp_path):
+    root = halves(tmp_path / "data")
+    for array, words in (
+        (np.zeros((36, 40, 5), np.uint8), "images of 3, 5 channels are mixed; store them all alike"),
+        (np.zeros((36, 40, 3), np.uint16), "images of uint16 and uint8 are mixed; store them all with one depth"),
+    ):
+        (root / "images" / "a.png").unlink(missing_ok=True)
+        write_image(root / "images" / "a.tif", array)
+        with pytest.raises(AtrousError, match=words):
+            verbs.train(root, out=tmp_path / "run", recipe=RECIPE, **OPTIONS)
+        assert not (tmp_path / "run").exists()

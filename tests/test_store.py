@@ -194,13 +194,18 @@ def write(folder, text):
         (temporary / "a").write_text(text)
 
 
+def half_written(folder, error):
+    with whole_folder(folder) as temporary:
+        (temporary / "a").write_text("half")
+        raise error
+
+
 def test_a_failure_inside_keeps_the_old(tmp_path):
     folder = tmp_path / "model"
     write(folder, "old")
     for error in (RuntimeError("bad luck"), KeyboardInterrupt("bad luck")):
-        with pytest.raises(type(error), match="bad luck"), whole_folder(folder) as temporary:
-            (temporary / "a").write_text("half")
-            raise error
+        with pytest.raises(type(error), match="bad luck"):
+            half_written(folder, error)
         assert (folder / "a").read_text() == "old"
         assert [path.name for path in tmp_path.iterdir()] == ["model"]
 

@@ -205,7 +205,7 @@ def test_results_are_not_predicted_again(tmp_path):
         assert len(atrous.predict(bright, tmp_path, out=tmp_path, space=SPACE).written) == 2
     assert written_below(tmp_path) == ["a.png", "masks/a.png", "overlays/a.jpg"]
     before = (tmp_path / "masks" / "a.png").read_bytes()
-    with pytest.raises(AtrousError, match="masks/a.png: lies where the results go; choose another folder for them"):
+    with pytest.raises(AtrousError, match=r"masks/a.png: lies where the results go; choose another folder for them"):
         atrous.predict(bright, tmp_path / "masks" / "a.png", out=tmp_path, space=SPACE)
     assert (tmp_path / "masks" / "a.png").read_bytes() == before
 

@@ -28,7 +28,7 @@ def by_counting(truth, predicted, count):
     iou, accuracy, share = {}, {}, {}
     for index in present:
         both = sum(t == index and p == index for t, p in pixels)
-        either = sum(t == index or p == index for t, p in pixels)
+        either = sum(index in (t, p) for t, p in pixels)
         total = sum(t == index for t, _ in pixels)
         iou[index], accuracy[index], share[index] = both / either, both / total, total / len(pixels)
     return {
