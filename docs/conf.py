@@ -71,7 +71,7 @@ class CommandHelp(Directive):
         from atrous.cli import app
 
         page = io.StringIO()
-        console = Console(file=page, width=88, force_terminal=False, color_system=None)
+        console = Console(file=page, width=78, force_terminal=False, color_system=None)
         app.help_print(self.arguments[:1], console=console)
         text = "\n".join(line.rstrip() for line in page.getvalue().strip().splitlines())
         return [nodes.literal_block(text, text, language="text")]

@@ -57,7 +57,7 @@ for name, (height, width), channels in (*sizes, ("labels", tuple(labels.shape), 
 
 # %%
 # Which pixels can change the logit in the middle? The gradient of that logit says so. Image pooling lets every pixel
-# speak a little; the convolutions, which see a window, speak louder. Here the pooling is left out, and the window shows.
+# speak a little; the convolutions, which see a window, speak louder. With the pooling left out, the window shows.
 
 side = geometry.valid(513)
 probe = torch.randn(1, 3, side, side, requires_grad=True)

@@ -85,7 +85,9 @@ def test_programs_run(page: Path, workplace: Path, tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize(
-    ("page", "command"), [(page, line) for page in TEXTS for line in commands(page.read_text("utf-8"))], ids=str
+    ("page", "command"),
+    [(page, line) for page in TEXTS for line in commands(page.read_text("utf-8"))],
+    ids=lambda value: named(value) if isinstance(value, Path) else value,
 )
 def test_commands_exist(page: Path, command: str) -> None:
     words = shlex.split(command, comments=True)
@@ -179,8 +181,8 @@ def test_every_field_on_disk_is_explained(workplace: Path) -> None:
 @pytest.mark.slow
 def test_pages_are_built_without_warnings(tmp_path: Path) -> None:
     pytest.importorskip("sphinx_gallery")
-    build = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", str(DOCS), str(tmp_path / "html")]
-    done = subprocess.run(build, capture_output=True, text=True, check=False)
+    build = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]
+    done = subprocess.run([*build, DOCS, tmp_path / "html"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "html" / "reference" / "cli.html").read_text("utf-8")
     assert "--learning-rate" in page

@@ -94,7 +94,7 @@ def test_initialisation():
     assert net.classify.weight.std().item() == pytest.approx(0.01, rel=0.1)
     assert not net.classify.bias.any()
     fan_out = 256 * 9
-    assert net.refine[1][0].weight.std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=0.02)
+    assert net.refine[0][0].weight.std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=0.02)
     assert [layer.p for layer in net.modules() if isinstance(layer, nn.Dropout)] == [0.1]
 
 

@@ -95,5 +95,6 @@ def _one_thread(worker: int) -> None:
     """Let a worker use one thread: the others belong to the network."""
     import cv2
 
-    cv2.setNumThreads(1)
+    # 0, not 1: OpenCV then leaves its threads alone. To stop them would wait for threads that a fork did not copy.
+    cv2.setNumThreads(0)
     torch.set_num_threads(1)
