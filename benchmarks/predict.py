@@ -3,8 +3,8 @@
     python benchmarks/predict.py [--images 12] [--size 512] [--rounds 7]
 
 Both sides hold the same weights: segmentation_models_pytorch's DeepLab v3+ with ResNet-18, wrapped by our `Segmenter`
-on one side and called as that library documents on the other. One process, the two sides in turn, medians; the floor is the
-network's forward pass alone, on tensors that are ready.
+on one side and called as that library documents on the other. One process, the two sides in turn, medians; the floor
+is the network's forward pass alone, on tensors that are ready.
 """
 
 from __future__ import annotations
@@ -120,9 +120,8 @@ def main() -> None:
             for path in sorted(theirs.iterdir())
         ]
     mine, peer, least = (1000 * value / options.images for value in seconds)
-    print(
-        f"decode to written mask, {options.size}x{options.size}, {torch.get_num_threads()} threads, float32, ms per image"
-    )
+    threads = torch.get_num_threads()
+    print(f"decode to written mask, {options.size}x{options.size}, {threads} threads, float32, ms per image")
     print(f"ours {mine:.1f}   peer {peer:.1f}   ratio {peer / mine:.2f}x   floor (forward alone) {least:.1f}")
     print(f"labels equal on {100 * np.mean(agree):.4f} % of pixels")
     print(f"peak memory of both together {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")

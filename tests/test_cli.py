@@ -81,7 +81,14 @@ def test_train_writes_a_run_and_says_what_is_next(trained: Path, street: Path) -
     for folder in ("best", "last"):
         for name in ("model.safetensors", "config.json", "README.md"):
             assert (trained / folder / name).is_file()
-    assert {path.name for path in trained.iterdir()} == {"best", "last", "recipe.json", "split.json", "log.jsonl", "events"}
+    assert {path.name for path in trained.iterdir()} == {
+        "best",
+        "last",
+        "recipe.json",
+        "split.json",
+        "log.jsonl",
+        "events",
+    }
     config = json.loads((trained / "best" / "config.json").read_text())
     assert config["classes"] == list(street_space().names)
     assert config["recipe"]["crop"] == [33, 33]
@@ -232,13 +239,19 @@ def test_doctor_says_what_is_here(run: Run) -> None:
         (["train", "DATA", "--ignore", "1,2"], "--ignore 1,2: a number like 255 or a colour like 0,0,0 is accepted"),
         (["train", "DATA", "--out", "r", "--model", "unett"], "model 'unett' is not known"),
         (["train", "DATA", "--out", "r", "--encoder", "resnet19"], "encoder 'resnet19' is not known; near it: resnet"),
-        (["train", "DATA", "--out", "r", "--epochs", "0"], "epochs: input should be greater than or equal to 1, 0 came"),
+        (
+            ["train", "DATA", "--out", "r", "--epochs", "0"],
+            "epochs: input should be greater than or equal to 1, 0 came",
+        ),
         (["train", "DATA", "--out", "r", "--device", "tpu"], "device 'tpu' is not here; this machine has cpu"),
         (["train", "DATA", "--resume", "--out", "none"], "none: no run to resume"),
         (["train", "DATA", "--resume", "--overwrite", "--out", "r"], "both resume and overwrite came"),
         (["train", "DATA", "--colour"], "--colour"),
-        (["train"], "Command \"train\" parameter DATA requires an argument"),
-        (["predict", "RUN", "DATA", "--out", "o", "--save", "pictures"], "save 'pictures' is not known; there are masks"),
+        (["train"], 'Command "train" parameter DATA requires an argument'),
+        (
+            ["predict", "RUN", "DATA", "--out", "o", "--save", "pictures"],
+            "save 'pictures' is not known; there are masks",
+        ),
         (["predict", "RUN", "nothing", "--out", "o"], "nothing: no such file or folder; a file, a folder or a pattern"),
     ],
 )

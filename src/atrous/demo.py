@@ -28,7 +28,7 @@ def demo(out: Path, *, epochs: int, train: int, val: int, listener: Callable[[An
     if out.is_dir() and not {path.name for path in out.iterdir()} <= known:
         raise AtrousError(f"{out}: holds other things than a demo; choose another --out")
     shutil.rmtree(out, ignore_errors=True)
-    write_scenes(out / "scenes", train=train, val=val, size=SIZE)
+    write_scenes(out / "scenes", train=train, val=val, size=SIZE, kind="quiet street")
     run = verbs.train(
         out / "scenes",
         out=out / "run",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from atrous.contract import LabelSpace, Prediction, Recipe, Sample, Scorer
+    from atrous.contract import LabelSpace, Prediction, Recipe, Scorer
     from atrous.data import Dataset
     from atrous.data.inspection import Inspection
     from atrous.evaluation import Scores

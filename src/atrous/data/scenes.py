@@ -58,12 +58,13 @@ def street_space() -> LabelSpace:
     return LabelSpace(names=tuple(classes), colours=tuple(classes.values()))
 
 
-def street_scene(seed: int, *, size: tuple[int, int] = (120, 160)) -> Sample:
+def street_scene(seed: int, *, size: tuple[int, int] = (120, 160), busy: bool = True) -> Sample:
     """Return a street as a driver or a walker sees it; the same seed gives the same pixels.
 
     `image` is (h, w, 3) uint8, smooth at its edges; `labels` (h, w) uint8 holds the class at each pixel's centre, of
     `street_space`, never 255. Any size of at least 1 x 1 will do: a larger one shows the same street in more detail,
-    under its own noise.
+    under its own noise. Where the street is not `busy` it is day, and what there is stands near and seldom behind
+    something else: a small network learns that in minutes.
 
     Raises `ValueError` for a size below 1 x 1 or a negative seed.
 
@@ -72,7 +73,7 @@ def street_scene(seed: int, *, size: tuple[int, int] = (120, 160)) -> Sample:
     ((60, 80, 3), True)
     """
     height, width = checked(seed, size)
-    view = _camera(np.random.default_rng([seed, 1]), height, width)
+    view = _camera(np.random.default_rng([seed, 1]), height, width, busy=busy)
     _build(view)
     labels = np.ascontiguousarray(view.canvas[FINE // 2 :: FINE, FINE // 2 :: FINE, 3])
     image = cv2.resize(view.canvas, (width, height), interpolation=cv2.INTER_AREA)[:, :, :3]
@@ -86,7 +87,7 @@ def write_scenes(
     val: int,
     size: tuple[int, int],
     seed: int = 0,
-    kind: Literal["street", "cells"] = "street",
+    kind: Literal["street", "quiet street", "cells"] = "street",
 ) -> Path:
     """Write a folder that any trainer reads: images, index masks with a palette, and `classes.json`; return `root`.
 
@@ -103,9 +104,13 @@ def write_scenes(
     ['0000.png', '0000.png', '0001.png', '0001.png']
     """
     root = Path(root)
-    makers = {"street": (street_scene, street_space()), "cells": (cell_image, cell_space())}
+    makers: dict[str, tuple[Callable[..., Sample], LabelSpace]] = {
+        "street": (street_scene, street_space()),
+        "quiet street": (partial(street_scene, busy=False), street_space()),
+        "cells": (cell_image, cell_space()),
+    }
     if kind not in makers:
-        raise ValueError(f"kind {kind!r} came; it is 'street' or 'cells'")
+        raise ValueError(f"kind {kind!r} came; it is 'street', 'quiet street' or 'cells'")
     if train < 0 or val < 0 or train + val == 0:
         raise ValueError(f"train {train} and val {val} came; both are 0 or more, and one of them above 0")
     checked(seed, size)
@@ -134,9 +139,10 @@ def _refuse_occupied(root: Path) -> None:
         )
 
 
-def _camera(generator: np.random.Generator, height: int, width: int) -> View:
+def _camera(generator: np.random.Generator, height: int, width: int, *, busy: bool) -> View:
     hours = list(HOURS.values())
-    hour = hours[int(generator.choice(len(hours), p=[0.34, 0.24, 0.18, 0.14, 0.1]))]
+    shares = [0.34, 0.24, 0.18, 0.14, 0.1] if busy else [0.4, 0.3, 0.3, 0, 0]  # a quiet street has no evening or night
+    hour = hours[int(generator.choice(len(hours), p=shares))]
     light = Light(**{**vars(hour), "side": 1 if generator.random() < 0.5 else -1})
     draw = generator.random(5)
     return View(
@@ -148,6 +154,7 @@ def _camera(generator: np.random.Generator, height: int, width: int) -> View:
         vanishing=width * (0.32 + 0.36 * float(draw[2])),
         across=-1.4 + 2.8 * float(draw[3]),
         eye=1.5 + 0.6 * float(draw[4]),
+        busy=busy,
     )
 
 
@@ -155,7 +162,7 @@ def _build(view: View) -> None:
     """Paint the street from the sky forwards; what is nearer covers what is farther."""
     _hang_sky(view)
     road = between(view, 2.7, 3.6)
-    end = between(view, 15, 24) if chance(view, 0.45) else between(view, 24, 42)
+    end = between(view, 15, 24) if chance(view, 0.45) or not view.busy else between(view, 24, 42)
     plan = _Plan(road, road + between(view, 2.0, 3.2), end)
     lay_ground(view, road=plan.road, end=plan.end)
     raise_row(view, end=plan.end)
@@ -186,7 +193,7 @@ def _hang_sky(view: View) -> None:
 
 def _trees(view: View, plan: _Plan, side: int, green: bool) -> Iterator[Thing]:
     z = between(view, 6, 10)
-    while z < min(plan.end - 9, 26):
+    while z < min(plan.end - 9, 26 if view.busy else 14):
         if chance(view, 0.85 if green else 0.4):
             x = side * (plan.front + between(view, 0.8, 2.0) if green else plan.road + between(view, 0.8, 1.3))
             yield z, partial(tree, view, x, z)
@@ -194,23 +201,23 @@ def _trees(view: View, plan: _Plan, side: int, green: bool) -> Iterator[Thing]:
 
 
 def _poles(view: View, plan: _Plan, side: int) -> Iterator[Thing]:
-    for near in (5.0, 9.5):
+    for near in (5.0, 9.5) if view.busy else (5.0,):
         x, z = side * (plan.road + between(view, 0.35, 0.6)), between(view, near, near + 3)
         column = view.vanishing + view.focal * (x - view.across) / z
-        if chance(view, 0.62) and 3 < column < view.canvas.shape[1] / FINE - 3:
+        if chance(view, 0.62 if view.busy else 0.9) and 3 < column < view.canvas.shape[1] / FINE - 3:
             yield z, partial(pole, view, x, z)
 
 
 def _cars(view: View, plan: _Plan) -> Iterator[tuple[float, float, Callable[[], None]]]:
     for side in (-1, 1):
         parked = chance(view, 0.55)
-        x, z = side * (plan.road - 1.05 if parked else plan.road / 2), between(view, 4.5, 10)
-        while z < min(plan.end - 13, 19):
-            if chance(view, 0.75 if parked else 0.5):
+        x, z = side * (plan.road - 1.05 if parked else plan.road / 2), between(view, 4.5, 10 if view.busy else 7.5)
+        while z < (min(plan.end - 13, 19) if view.busy else 8):
+            if chance(view, 0.75 if parked or not view.busy else 0.5):
                 towards = side < 0 if chance(view, 0.85) else side > 0
                 yield x, z, partial(car_along, view, x, z, towards=towards)
             z += between(view, 5.2, 6.5) if parked else between(view, 7, 12)
-    if plan.end < 26:
+    if plan.end < 26 and view.busy:
         x = view.across + between(view, -12, -4)
         for _ in range(3):
             z = plan.end - choice(view, (4.6, 7.2))
@@ -221,11 +228,15 @@ def _cars(view: View, plan: _Plan) -> Iterator[tuple[float, float, Callable[[], 
 
 def _people(view: View, plan: _Plan, cars: list[tuple[float, float]]) -> Iterator[Thing]:
     width = view.canvas.shape[1] / FINE
-    for _ in range(int(view.generator.integers(2, 6))):
-        z = between(view, 4.6, 8.8)
+    most, farthest, apart = (6, 8.8, 0.0) if view.busy else (4, 5.6, 1.2)
+    taken: list[float] = []
+    for _ in range(int(view.generator.integers(2, most))):
+        z = between(view, 4.6 if view.busy else 3.8, farthest)
         x = view.across + (between(view, 0.05, 0.95) * width - view.vanishing) * z / view.focal
         x = min(max(x, 0.4 - plan.front), plan.front - 0.4)
-        if all(abs(x - there) > 1.35 or not from_ - 0.6 < z < from_ + 5 for there, from_ in cars):
+        clear = all(abs(x - there) > 1.35 or not from_ - 0.6 < z < from_ + 5 for there, from_ in cars)
+        if clear and all(abs(x - other) >= apart for other in taken):
+            taken.append(x)
             yield z, partial(pedestrian, view, x, z)
 
 

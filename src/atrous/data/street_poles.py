@@ -22,7 +22,8 @@ def pole(view: View, x: float, z: float) -> None:
     """Paint a street lamp, a traffic light or a sign on its post, never thinner than can be learnt."""
     metal = varied(view, choice(view, [(70, 74, 78), (120, 124, 128), (150, 150, 146), (56, 70, 62)]), 10)
     # Below about four pixels in a picture of 120 rows the outline outweighs the inside.
-    half = max(0.15, 2.1 * z / view.focal * view.canvas.shape[0] / FINE / 120)
+    pixels = 2.1 if view.busy else 3.2
+    half = max(0.15, pixels * z / view.focal * view.canvas.shape[0] / FINE / 120)
     kind = choice(view, ("lamp", "light", "sign", "sign"))
     height = {"lamp": between(view, 4.2, 5.2), "light": between(view, 2.4, 3.0), "sign": between(view, 2.1, 2.6)}[kind]
     cast(view, x, z, half_width=half, half_depth=0.2, height=1.5)

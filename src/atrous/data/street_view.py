@@ -95,7 +95,10 @@ HOURS = {
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class View:
-    """A camera above the street and the canvas it paints on; `shadows` gathers polygons that fall on the ground."""
+    """A camera above the street and the canvas it paints on.
+
+    `shadows` gathers polygons that fall on the ground. Where the street is not `busy`, little stands in it, and near.
+    """
 
     canvas: NDArray[np.uint8]
     generator: np.random.Generator
@@ -105,6 +108,7 @@ class View:
     vanishing: float
     across: float
     eye: float
+    busy: bool = True
     shadows: list[NDArray[np.int32]] = field(default_factory=list)
 
     def project(self, points: Points | tuple[float, float, float]) -> NDArray[np.int32]:

@@ -1,4 +1,4 @@
-"""Many images: their predictions one after another, or as files below a folder; a broken image does not stop the rest."""
+"""Many images: predictions one by one, or as files below a folder; a broken image does not stop the rest."""
 
 from __future__ import annotations
 

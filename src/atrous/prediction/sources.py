@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -43,7 +42,7 @@ def find(source: str | Path, *, apart_from: Collection[Path] = ()) -> list[Sourc
         came = f"{path}: no images in this folder"
     elif _MAGIC & set(text):
         base = _plain_part(path)
-        matches = (Path(match) for match in sorted(glob.glob(text, recursive=True)))
+        matches = sorted(base.glob(path.relative_to(base).as_posix()))
         paths = [match for match in matches if match.is_file() and match.name.lower().endswith(SUFFIXES)]
         came = f"{text}: matches no images"
     else:
