@@ -37,8 +37,8 @@ Labels = Annotated[
 def demo(
     *,
     out: Annotated[Path, Parameter(help="Where everything is written.")] = Path("runs/demo"),
-    epochs: Annotated[int, Parameter(help="Passes over the scenes.")] = 12,
-    train: Annotated[int, Parameter(help="Scenes to train on.")] = 400,
+    epochs: Annotated[int, Parameter(help="Passes over the scenes.")] = 24,
+    train: Annotated[int, Parameter(help="Scenes to train on.")] = 500,
     val: Annotated[int, Parameter(help="Scenes held out.")] = 60,
     quiet: Quiet = False,
     as_json: Json = False,

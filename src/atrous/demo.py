@@ -6,8 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-SIZE = (120, 160)
-CROP = (113, 145)
+SIZE = (180, 240)
+# What reaches a good score soonest on two cores: a quarter of the channels, and so a high rate and many steps.
+RECIPE: dict[str, Any] = {
+    "width": 0.25,
+    "crop": (161, 225),
+    "batch": 8,
+    "learning_rate": 0.1,
+    "scale": (0.8, 1.25),
+    "warm_up": 20,
+}
 
 
 def demo(out: Path, *, epochs: int, train: int, val: int, listener: Callable[[Any], None]) -> tuple[Any, Any]:
@@ -29,16 +37,7 @@ def demo(out: Path, *, epochs: int, train: int, val: int, listener: Callable[[An
         raise AtrousError(f"{out}: holds other things than a demo; choose another --out")
     shutil.rmtree(out, ignore_errors=True)
     write_scenes(out / "scenes", train=train, val=val, size=SIZE, kind="quiet street")
-    run = verbs.train(
-        out / "scenes",
-        out=out / "run",
-        epochs=epochs,
-        crop=CROP,
-        batch=8,
-        scale=(0.75, 1.5),
-        warm_up=20,
-        listener=listener,
-    )
+    run = verbs.train(out / "scenes", out=out / "run", epochs=epochs, listener=listener, **RECIPE)
     scores = verbs.evaluate(run, out / "scenes")
     outcome = verbs.predict(run, out / "scenes" / "images" / "val", out=out / "predictions")
     return scores, outcome
