@@ -50,7 +50,7 @@ def watched(*, quiet: bool = False) -> Iterator[Callable[[Any], None]]:
         TextColumn("epoch {task.fields[epoch]}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]:.3f}  rate {task.fields[rate]:.4f}  {task.fields[speed]:.1f} images/s"),
+        TextColumn("{task.fields[state]}"),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -62,7 +62,7 @@ class _Watch:
 
     def __init__(self, console: Console, bar: Progress) -> None:
         self.console, self.bar = console, bar
-        self.task = bar.add_task("train", total=None, epoch=1, loss=float("nan"), rate=0.0, speed=0.0)
+        self.task = bar.add_task("train", total=None, epoch=1, state="starting")
 
     def __call__(self, event: Any) -> None:
         kind = type(event).__name__
@@ -70,8 +70,8 @@ class _Watch:
             self.console.print(event.text, markup=False)
         elif kind == "Step":
             speed = (self.bar.tasks[0].speed or 0.0) * event.images
-            fields = {"epoch": event.epoch + 1, "loss": event.loss, "rate": event.rate, "speed": speed}
-            self.bar.update(self.task, completed=event.step, total=event.total, **fields)
+            state = f"loss {event.loss:.3f}  rate {event.rate:.4f}  {speed:.1f} images/s"
+            self.bar.update(self.task, completed=event.step, total=event.total, epoch=event.epoch + 1, state=state)
         else:
             self.console.print(epoch_line(event), markup=False)
 

@@ -1,0 +1,88 @@
+"""The run folder: whether it may be written, what stands at its head, and how well the run has done so far."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from atrous.contract import AtrousError, Recipe
+from atrous.data import Dataset
+from atrous.store import plain, read_json, read_recipe, settled, write_json
+
+
+def claim(out: Path, *, resume: bool, overwrite: bool) -> None:
+    """Make sure `out` may be written: a run there is kept unless it is to be resumed or overwritten.
+
+    Raises `AtrousError` for a run that is in the way, one that is not there to resume, or a folder of other things.
+    """
+    is_run = (out / "recipe.json").is_file()
+    if resume and overwrite:
+        raise ValueError("both resume and overwrite came; one goes on with the run, the other throws it away")
+    if resume:
+        if not (settled(out / "last") / "config.json").is_file():
+            raise AtrousError(f"{out}: no run to resume ({'last/ is missing' if is_run else 'no recipe.json'})")
+    elif is_run and not overwrite:
+        raise AtrousError(f"{out}: holds a run already; --resume goes on with it, --overwrite throws it away")
+    elif not is_run and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise AtrousError(f"{out}: is in the way and is not a run; choose another --out")
+
+
+def resumed_recipe(out: Path, given: dict[str, Any]) -> Recipe:
+    """Return the recipe of the run in `out`, with `epochs` grown where that was asked for.
+
+    Raises `AtrousError` for any other value in `given` that contradicts it.
+    """
+    recipe = read_recipe(out)
+    wanted = replace(recipe, **given)
+    for name in given:
+        was, value = getattr(recipe, name), getattr(wanted, name)
+        if value == was or (name == "epochs" and value > was):
+            continue
+        flag = f"--{name.replace('_', '-')}"
+        extra = " (epochs may only grow)" if name == "epochs" else ""
+        raise AtrousError(
+            f"{out}: the run was started with {flag} {was}, not {value}{extra}; leave {flag} out to resume"
+        )
+    return wanted
+
+
+def write_head(out: Path, dataset: Dataset, recipe: Recipe) -> None:
+    """Write the recipe, and the split by the images' names: what a resumed run takes everything from."""
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "recipe.json", plain(recipe))
+    write_json(out / "split.json", {name: [pair.name for pair in pairs] for name, pairs in dataset.splits.items()})
+
+
+def best_so_far(out: Path) -> float:
+    """Return the mean IoU stored with `best/`, -1 where there is none."""
+    path = settled(out / "best") / "config.json"
+    if not path.is_file():
+        return -1.0
+    scores = read_json(path).get("scores") or {}
+    return -1.0 if scores.get("mean_iou") is None else float(scores["mean_iou"])
+
+
+@contextmanager
+def curves(out: Path) -> Iterator[Any]:
+    """Yield TensorBoard's writer of the run's `events/`."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    writer = SummaryWriter(str(out / "events"), flush_secs=30)
+    try:
+        yield writer
+    finally:
+        writer.close()
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a run depends on."""
+    found = {"python": platform.python_version()}
+    for name in ("atrous", "torch", "timm", "numpy", "accelerate", "opencv-contrib-python-headless"):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
