@@ -14,7 +14,17 @@ from safetensors import SafetensorError
 from atrous.contract import AtrousError, LabelSpace, Preprocessing, Recipe
 from atrous.evaluation import DEFINITIONS
 from atrous.models import Segmenter, build
-from atrous.store import Config, model_folder, open_model, plain, read_config, read_recipe, save_model, whole_folder
+from atrous.store import (
+    Config,
+    model_folder,
+    open_model,
+    plain,
+    read_config,
+    read_recipe,
+    save_model,
+    settled,
+    whole_folder,
+)
 
 SPACE = LabelSpace(
     names=("sky", "road", "crème"), colours=((1, 2, 3), (4, 5, 6), (7, 8, 9)), values=(3, 5, 7), ignore=0
@@ -212,7 +222,8 @@ def test_a_failure_inside_keeps_the_old(tmp_path):
 
 def test_a_kill_between_the_two_moves_is_settled(tmp_path, folder):
     folder.rename(tmp_path / "best.old")
-    assert model_folder(tmp_path) == tmp_path / "best"
+    assert model_folder(tmp_path) == tmp_path / "best.old"
+    assert settled(tmp_path / "best") == tmp_path / "best"
     assert not (tmp_path / "best.old").exists()
     write(tmp_path / "other", "old")
     (tmp_path / "other").rename(tmp_path / "other.old")

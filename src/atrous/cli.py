@@ -23,6 +23,8 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 
+_TRAINING = ("torch", "timm", "accelerate", "tensorboard")
+
 Quiet = Annotated[bool, Parameter(help="No bars and no notes.")]
 Json = Annotated[bool, Parameter(name="--json", help="One JSON document on standard output.")]
 Device = Annotated[str | None, Parameter(help="cpu, cuda, cuda:1 or mps; without it a GPU where there is one.")]
@@ -37,7 +39,7 @@ Labels = Annotated[
 def demo(
     *,
     out: Annotated[Path, Parameter(help="Where everything is written.")] = Path("runs/demo"),
-    epochs: Annotated[int, Parameter(help="Passes over the scenes.")] = 24,
+    epochs: Annotated[int, Parameter(help="Passes over the scenes.")] = 30,
     train: Annotated[int, Parameter(help="Scenes to train on.")] = 500,
     val: Annotated[int, Parameter(help="Scenes held out.")] = 60,
     quiet: Quiet = False,
@@ -266,9 +268,15 @@ def _run(arguments: list[str]) -> int:
         # The contract is imported here, not above: it brings NumPy and pydantic, and the help needs neither.
         from atrous.contract import AtrousError
 
-        if debug or not isinstance(error, AtrousError | ValueError):
+        if debug:
             raise
-        return _failed(_explained(error))
+        if isinstance(error, AtrousError | ValueError):
+            return _failed(_explained(error))
+        if isinstance(error, ModuleNotFoundError) and error.name in _TRAINING:
+            return _failed(f'{error.name} is not installed, and this command needs it: pip install "atrous[train]"')
+        if isinstance(error, MemoryError | RuntimeError) and "out of memory" in str(error):
+            return _failed("the device is out of memory: take a smaller --batch or --crop")
+        raise
     finally:
         logging.getLogger("atrous").removeHandler(told)
     return code if isinstance(code, int) else 0

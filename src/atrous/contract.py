@@ -213,7 +213,8 @@ class Recipe:
     """Everything that decides a training run, so that a variant is `dataclasses.replace(recipe, epochs=10)`.
 
     `crop` is (height, width), or one number for a square; it is rounded up to a size the network takes. `precision`
-    `"auto"` is bfloat16 where the device has matrix units for it, else float32. `compare` says where the loss is
+    `"auto"` is bfloat16 where the device has matrix units for it, else float32. `warm_up` is in steps, a tenth of
+    the run at most. `compare` says where the loss is
     taken: on logits resized to the labels, or on the network's own grid with the labels decimated.
     """
 

@@ -33,7 +33,8 @@ def demo(out: Path, *, epochs: int, train: int, val: int, listener: Callable[[An
     from atrous.data.scenes import write_scenes
 
     known = {"scenes", "run", "predictions"}
-    if out.is_dir() and not {path.name for path in out.iterdir()} <= known:
+    there = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    if there and ("scenes" not in there or there - known):
         raise AtrousError(f"{out}: holds other things than a demo; choose another --out")
     shutil.rmtree(out, ignore_errors=True)
     write_scenes(out / "scenes", train=train, val=val, size=SIZE, kind="quiet street")

@@ -110,6 +110,12 @@ def _disk_refused(error: BaseException) -> bool:
     return isinstance(error, OSError | SafetensorError)
 
 
+def _readable(folder: Path) -> Path:
+    """Return `folder`, or where a running training has just moved it aside: a reader moves nothing itself."""
+    old = folder.with_name(folder.name + ".old")
+    return old if old.is_dir() and not folder.exists() else folder
+
+
 def settled(folder: Path) -> Path:
     """Return `folder`, brought back first where a replacement of it was cut off between two moves."""
     old = folder.with_name(folder.name + ".old")
@@ -170,11 +176,13 @@ def model_folder(path: str | Path) -> Path:
         raise AtrousError(f"{path}: no such model folder or run")
     if (path / CONFIG).is_file():
         return path
-    if (settled(path / "best") / CONFIG).is_file():
-        return path / "best"
-    if (settled(path / "last") / CONFIG).is_file():
+    if path.name == WEIGHTS:
+        return path.parent
+    if (_readable(path / "best") / CONFIG).is_file():
+        return _readable(path / "best")
+    if (_readable(path / "last") / CONFIG).is_file():
         logging.getLogger("atrous").warning("%s: no best/ yet, taking last/", path)
-        return path / "last"
+        return _readable(path / "last")
     raise AtrousError(f"{path}: neither a model folder ({CONFIG} is missing) nor a run (no best/ or last/)")
 
 

@@ -80,10 +80,13 @@ def train(
     Raises `AtrousError` for data or a run folder that cannot be used, `ValueError` for a recipe that cannot be.
     """
     from atrous import recipes, runs
-    from atrous.data.fingerprint import fingerprint
+    from atrous.contract import AtrousError
+    from atrous.data.facts import fingerprint
 
     out = Path(out) if out is not None else Path("runs") / Path(data).resolve().name
     runs.claim(out, resume=resume, overwrite=overwrite)
+    if Path(data).resolve().is_relative_to(out.resolve()):
+        raise AtrousError(f"{data}: lies inside the run's folder {out}; choose another --out")
     if resume:
         given = {field.name: getattr(recipe, field.name) for field in fields(recipe)} if recipe is not None else {}
         recipe = runs.resumed_recipe(out, {**given, **changes})
@@ -123,7 +126,7 @@ def evaluate(
 
         there = ", ".join(f"{name} ({len(pairs)})" for name, pairs in dataset.splits.items())
         raise AtrousError(f"{data}: no images in the split {split!r}; there are {there}")
-    return scored(segmenter.to(_device(device)), dataset.splits[split], config.space, progress=progress)
+    return scored(segmenter.to(_device(device)), dataset.splits[split], dataset.space, progress=progress)
 
 
 def scores_of(run: str | Path) -> dict[str, Any] | None:
@@ -205,8 +208,21 @@ def predict(
         return predicted(scorer, sample, space, probabilities=probabilities)
     if out is None:
         return each_predicted(scorer, find(source), space, probabilities=probabilities)
+    _refuse_dataset(Path(out))
     sources = find(source, apart_from=[Path(out) / kind for kind in KINDS])
     return predict_into(Path(out), scorer, sources, space, save=save, progress=progress)
+
+
+def _refuse_dataset(out: Path) -> None:
+    """Raise `AtrousError` where `out` is a folder of images and masks: predictions would replace its masks."""
+    from atrous.contract import AtrousError
+    from atrous.data.dataset import recognise
+
+    try:
+        layout, _ = recognise(out)
+    except AtrousError:
+        return
+    raise AtrousError(f"{out}: is a dataset ({layout}), whose masks predictions would replace; choose another --out")
 
 
 def _scorer(model: Any, space: LabelSpace | None, device: str | None) -> tuple[Scorer, LabelSpace]:
@@ -256,10 +272,11 @@ def _data_of(run: Path, data: str | Path, *, space: LabelSpace | None = None) ->
     """Open a folder with a run's classes, and with its split where the folder is the one it was trained on."""
     from atrous.contract import AtrousError
     from atrous.data import open_dataset
+    from atrous.data.facts import identity
     from atrous.store import model_folder, read_config, read_json
 
     folder = model_folder(run)
-    space = space or read_config(folder).space
+    space = _space_in(data, space or read_config(folder).space, run)
     stored = next((path for path in (run / "split.json", folder.parent / "split.json") if path.is_file()), None)
     if stored is None:
         return open_dataset(data, space=space)
@@ -268,7 +285,9 @@ def _data_of(run: Path, data: str | Path, *, space: LabelSpace | None = None) ->
     there = {pair.name for pairs in dataset.splits.values() for pair in pairs}
     stored_names = {name for names in split.values() for name in names}
     if stored_names <= there:
-        return open_dataset(data, space=space, split=split)
+        same = open_dataset(data, space=space, split=split)
+        trained_on = (read_config(folder).fingerprint or {}).get("sha256")
+        return same if trained_on in (None, identity(same)) else dataset
     if stored_names & there:
         missing = sorted(stored_names - there)
         raise AtrousError(
@@ -276,6 +295,24 @@ def _data_of(run: Path, data: str | Path, *, space: LabelSpace | None = None) ->
             f"first {missing[0]!r}; give the whole folder, or one of other images"
         )
     return dataset
+
+
+def _space_in(data: str | Path, space: LabelSpace, run: Path) -> LabelSpace:
+    """Return the model's classes as a folder's own `classes.json` writes them; raise where its classes are others."""
+    from atrous.contract import AtrousError
+    from atrous.data.dataset import CLASSES_FILE, space_as_wished, wished
+
+    path = Path(data) / CLASSES_FILE
+    if not path.is_file():
+        return space
+    wishes = wished(Path(data), classes=None, ignore=None, labels=None)
+    if wishes.classes != space.names:
+        raise AtrousError(
+            f"{path}: the classes are {', '.join(wishes.classes or ())}, and {run} was trained on "
+            f"{', '.join(space.names)}; a score needs the same classes in the same order"
+        )
+    own = space_as_wished(wishes)
+    return space if own is None else replace(space, values=own.values, ignore=own.ignore, encoding=own.encoding)
 
 
 def _device(name: str | None) -> str:

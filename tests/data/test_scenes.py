@@ -168,7 +168,7 @@ def test_occupied_places_are_refused_and_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"kind": "galaxies"}, "kind 'galaxies' came; it is 'street' or 'cells'"),
+        ({"kind": "galaxies"}, "kind 'galaxies' came; it is 'street', 'quiet street' or 'cells'"),
         ({"train": 0}, "train 0 and val 0 came; both are 0 or more, and one of them above 0"),
         ({"val": -1}, "train 1 and val -1 came"),
         ({"size": (4, 0)}, r"size \(4, 0\) came"),

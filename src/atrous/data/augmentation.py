@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from atrous.contract import IGNORE, Sample
+from atrous.contract import IGNORE, Sample, mirrored
 
 # Luma weights (Rec. 601): the grey that saturation mixes with and the axis about which hue turns.
 _GREY = np.array([0.299, 0.587, 0.114])
@@ -26,12 +26,15 @@ def crop_sample(
     scale: tuple[float, float] = (0.5, 2.0),
     augment: str = "light",
     fill: tuple[float, ...] = (0.0,),
+    margin: int = 0,
+    mirror: bool = False,
 ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
     """Return one training crop of `sample`: image (h, w, c) of the sample's type and labels (h, w) uint8.
 
     `augment="light"` scales by a factor drawn evenly in its logarithm, flips left to right half of the time, crops
-    anywhere and changes colour; `"none"` takes the middle of the image as it is. Pixels outside the image hold `fill`
-    (one value per channel) and are labelled 255.
+    anywhere and changes colour; `"none"` takes the middle of the image as it is. A crop may reach `margin` pixels over
+    the image's border: a net with a margin learns the border only so. Pixels outside the image hold `fill` (one value
+    per channel), or with `mirror` what lies as far inside; they are labelled 255.
 
     Raises `ValueError` for a sample without labels.
 
@@ -44,30 +47,35 @@ def crop_sample(
         raise ValueError(f"{sample.path}: a sample without labels came; training needs a mask for every image")
     if augment == "none":
         warp = placement(sample.labels.shape, size, factor=1.0, flip=False, at=(0.5, 0.5))
-        return warped(sample.image, warp, size, fill=fill), warped_labels(sample.labels, warp, size)
+        return warped(sample.image, warp, size, fill=fill, mirror=mirror), warped_labels(sample.labels, warp, size)
     factor = float(np.exp(random.uniform(*np.log(scale))))
     flip, at = bool(random.random() < 0.5), (random.random(), random.random())
-    warp = placement(sample.labels.shape, size, factor=factor, flip=flip, at=at)
-    image = warped(sample.image, warp, size, fill=fill)
+    warp = placement(sample.labels.shape, size, factor=factor, flip=flip, at=at, margin=margin)
+    image = warped(sample.image, warp, size, fill=fill, mirror=mirror)
     return recoloured(image, random), warped_labels(sample.labels, warp, size)
 
 
 def placement(
-    image: tuple[int, ...], crop: tuple[int, int], *, factor: float, flip: bool, at: tuple[float, float]
+    image: tuple[int, ...],
+    crop: tuple[int, int],
+    *,
+    factor: float,
+    flip: bool,
+    at: tuple[float, float],
+    margin: int = 0,
 ) -> NDArray[np.float64]:
     """Return the 2 x 3 matrix from a crop's pixel (x, y) to the image's, for an image enlarged by `factor`.
 
-    `at` places the crop: (0, 0) at the top left of where it may lie, (1, 1) at the bottom right. Where the enlarged
-    image is smaller than the crop, the image lies inside the crop instead.
+    `at` places the crop: (0, 0) at the top left of where it may lie, `margin` pixels over the border, (1, 1) at the
+    bottom right. Where the enlarged image is smaller than the crop, the image lies inside the crop instead.
 
     >>> placement((10, 10), (10, 10), factor=1, flip=False, at=(0.3, 0.9)).tolist()
     [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
     """
     height, width = image[:2]
-    top = at[0] * (round(height * factor) - crop[0])
-    left = at[1] * (round(width * factor) - crop[1])
-    if factor == 1:
-        top, left = float(np.floor(top)), float(np.floor(left))  # whole pixels: nothing is interpolated
+    rooms = (round(height * factor) + 2 * margin - crop[0], round(width * factor) + 2 * margin - crop[1])
+    places = (_whole(share, room) if factor == 1 else share * room for share, room in zip(at, rooms, strict=True))
+    top, left = (place - margin for place in places)
     step = 1 / factor
     warp = np.array([[step, 0, (left + 0.5) * step - 0.5], [0, step, (top + 0.5) * step - 0.5]])
     if flip:
@@ -76,11 +84,21 @@ def placement(
     return warp
 
 
+def _whole(share: float, room: int) -> float:
+    """Return one of the `room + 1` places of a crop on whole pixels, each for an equal part of 0..1."""
+    return float(min(int(share * (room + 1)), room) if room >= 0 else round(share * room))
+
+
 def warped(
-    image: NDArray[Any], warp: NDArray[np.float64], size: tuple[int, int], *, fill: tuple[float, ...]
+    image: NDArray[Any],
+    warp: NDArray[np.float64],
+    size: tuple[int, int],
+    *,
+    fill: tuple[float, ...],
+    mirror: bool = False,
 ) -> NDArray[Any]:
-    """Return the image (h, w, c) resampled bilinearly at `warp`; outside it holds `fill`."""
-    image, warp = _needed(image, warp, size)
+    """Return the image (h, w, c) resampled bilinearly at `warp`; outside it holds `fill`, or its mirror image."""
+    image, warp = _needed(image, warp, size, mirror=mirror)
     channels = image.shape[2]
     fill = tuple(fill) if len(fill) == channels else tuple(fill[:1]) * channels
     out = np.empty((*size, channels), image.dtype)
@@ -103,16 +121,31 @@ def warped_labels(labels: NDArray[np.uint8], warp: NDArray[np.float64], size: tu
 
 
 def _needed(
-    array: NDArray[Any], warp: NDArray[np.float64], size: tuple[int, int]
+    array: NDArray[Any], warp: NDArray[np.float64], size: tuple[int, int], *, mirror: bool = False
 ) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Cut out what `warp` looks at, with two pixels around it: OpenCV refuses sides of 32,767 pixels and more."""
+    """Cut out what `warp` looks at, with two pixels around it: OpenCV refuses sides of 32,767 pixels and more.
+
+    With `mirror` the cut reaches beyond the array and holds its mirror image there.
+    """
     corners = warp @ np.array([[0, size[1] - 1, 0, size[1] - 1], [0, 0, size[0] - 1, size[0] - 1], [1, 1, 1, 1]])
-    first = np.maximum(np.floor(corners.min(1)) - 2, 0).astype(int)
+    first = (np.floor(corners.min(1)) - 2).astype(int)
     last = np.ceil(corners.max(1)).astype(int) + 3
+    if mirror:
+        columns, rows = (_reflected(*ends) for ends in zip(first, last, array.shape[1::-1], strict=True))
+        moved = warp.copy()
+        moved[:, 2] -= first
+        return array[rows][:, columns], moved
+    first = np.maximum(first, 0)
     left, top = (min(int(edge), side - 1) for edge, side in zip(first, array.shape[1::-1], strict=True))
     moved = warp.copy()
     moved[:, 2] -= (left, top)
     return array[top : max(last[1], top + 1), left : max(last[0], left + 1)], moved
+
+
+def _reflected(first: int, last: int, side: int) -> NDArray[np.int64]:
+    """Return the source index of every position from `first` to before `last` on a side mirrored at its ends."""
+    before, after = max(0, -first), max(0, last - side)
+    return mirrored(side, before, after)[first + before : last + before]
 
 
 def recoloured(image: NDArray[Any], random: np.random.Generator, *, strength: float = 0.3) -> NDArray[Any]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from atrous.contract import AtrousError, Geometry
 from atrous.layers.resnet_beta import DEPTHS as BETA_DEPTHS
 from atrous.layers.resnet_beta import ResNetBeta
+from atrous.layers.vgg import colours_adapted
 
 
 class Trunk(nn.Module):
@@ -130,7 +131,15 @@ def _load_file(body: nn.Module, path: str | Path, name: str) -> None:
     except SafetensorError as error:
         raise AtrousError(f"{path}: not a readable .safetensors file ({error})") from error
     wanted = body.state_dict()
-    found = {key: value for key, value in state.items() if key in wanted and value.shape == wanted[key].shape}
+    # timm flattens names where it cuts an encoder into stages (stem.0 becomes stem_0), so names meet without dots.
+    given = {key.replace(".", "_"): value for key, value in state.items()}
+    found = {}
+    for key, tensor in wanted.items():
+        value = given.get(key.replace(".", "_"))
+        if value is not None and value.ndim == 4 and value.shape[1] == 3 != tensor.shape[1]:
+            value = colours_adapted(value, tensor.shape[1])  # the first layer, for grey or many channels
+        if value is not None and value.shape == tensor.shape:
+            found[key] = value
     missing = [key for key in wanted if key not in found and not key.endswith("num_batches_tracked")]
     if missing:
         raise AtrousError(

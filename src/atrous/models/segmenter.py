@@ -88,7 +88,17 @@ class Segmenter(nn.Module):
         return torch.addcmul(self.shift, images.float(), self.scale)
 
     def from_numpy(self, images: NDArray[Any]) -> Tensor:
-        """Return (n, c, h, w) images of uint8 or any other depth on this network's device; 16 bits become float32."""
+        """Return (n, c, h, w) images of uint8 or any other depth on this network's device; 16 bits become float32.
+
+        Raises `ValueError` for integers of another depth than the network was trained on.
+        """
+        deep = self.preprocessing.high > 255
+        if images.dtype.kind in "iu" and (images.dtype != np.uint8) != deep:
+            raise ValueError(
+                f"{images.dtype} came, and this network was trained on {'deeper' if deep else '8-bit'} images "
+                f"({self.preprocessing.low:g} to {self.preprocessing.high:g}); convert the image, "
+                "or give float32 of the values it was trained on"
+            )
         dtype = np.uint8 if images.dtype == np.uint8 else np.float32
         # torch warns of memory that it may not write to, as that of decoded and of mapped files.
         images = np.require(images, dtype, ["C", "W"])

@@ -76,6 +76,10 @@ def _tried(
         return predicted(scorer, sample, space, probabilities=probabilities)
     except (AtrousError, ValueError) as error:
         words = str(error) if str(source.path) in str(error) else f"{source.path}: {error}"
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "memory" not in str(error):
+            raise
+        words = f"{source.path}: too large for this machine's memory; make the image smaller, or cut it into parts"
     logging.getLogger("atrous").warning("%s (skipped)", words)
     return words
 

@@ -12,6 +12,7 @@ from atrous.data.writers import atomic, write_image, write_mask
 from atrous.draw import overlay
 
 KINDS = ("masks", "overlays", "probabilities")
+_LARGEST_JPEG = 65_000  # the format ends at 65,535, and the legend comes below the picture
 _SUFFIXES = {"masks": ".png", "overlays": ".jpg", "probabilities": ".npz"}
 
 
@@ -21,11 +22,14 @@ def write_prediction(
     """Write what `save` names of one prediction below `out`, and return the files.
 
     `masks/NAME.png` is an index PNG with the classes' colours, `overlays/NAME.jpg` the image under them with a
-    legend, `probabilities/NAME.npz` float16 (classes, h, w) with the classes' names.
+    legend (`.png` where it is too large for JPEG), `probabilities/NAME.npz` float16 (classes, h, w) with the classes'
+    names.
 
     Raises `AtrousError` where the disk refuses; no half-written file stays.
     """
     paths = {kind: out / kind / f"{name}{_SUFFIXES[kind]}" for kind in KINDS if kind in save}
+    if "overlays" in paths and max(prediction.labels.shape) > _LARGEST_JPEG:
+        paths["overlays"] = out / "overlays" / f"{name}.png"
     if "masks" in paths:
         write_mask(paths["masks"], prediction.labels, prediction.space)
     if "overlays" in paths:

@@ -42,7 +42,7 @@ def find(source: str | Path, *, apart_from: Collection[Path] = ()) -> list[Sourc
         came = f"{path}: no images in this folder"
     elif _MAGIC & set(text):
         base = _plain_part(path)
-        matches = sorted(base.glob(path.relative_to(base).as_posix()))
+        matches = sorted(found for found in base.glob(path.relative_to(base).as_posix()) if _shown(found, base))
         paths = [match for match in matches if match.is_file() and match.name.lower().endswith(SUFFIXES)]
         came = f"{text}: matches no images"
     else:
@@ -54,6 +54,11 @@ def find(source: str | Path, *, apart_from: Collection[Path] = ()) -> list[Sourc
     if not paths:
         raise AtrousError(f"{came}; images end in {', '.join(SUFFIXES)}")
     return _named(base, paths)
+
+
+def _shown(path: Path, base: Path) -> bool:
+    """Return whether no part below `base` is hidden: a wildcard does not mean those."""
+    return not any(part.startswith(".") for part in path.relative_to(base).parts)
 
 
 def _named(base: Path, paths: Sequence[Path]) -> list[Source]:

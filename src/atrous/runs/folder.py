@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import platform
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from atrous.contract import AtrousError, Recipe
@@ -67,9 +69,21 @@ def best_so_far(out: Path) -> float:
     return -1.0 if scores.get("mean_iou") is None else float(scores["mean_iou"])
 
 
+def clear(out: Path) -> None:
+    """Remove an earlier run from `out`, and nothing that is not a run's."""
+    for name in ("recipe.json", "split.json", "log.jsonl"):
+        (out / name).unlink(missing_ok=True)
+    for name in ("events", "best", "last"):
+        for ending in ("", ".new", ".old"):
+            shutil.rmtree(out / f"{name}{ending}", ignore_errors=True)
+
+
 @contextmanager
-def curves(out: Path) -> Iterator[Any]:
-    """Yield TensorBoard's writer of the run's `events/`."""
+def curves(out: Path | None) -> Iterator[Any]:
+    """Yield TensorBoard's writer of the run's `events/`; without a folder, one that writes nothing."""
+    if out is None:
+        yield SimpleNamespace(add_scalar=lambda *values: None)
+        return
     from torch.utils.tensorboard import SummaryWriter
 
     writer = SummaryWriter(str(out / "events"), flush_secs=30)

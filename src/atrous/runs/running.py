@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +25,7 @@ from atrous.data import Dataset, Pair, read_sample
 from atrous.evaluation import Scores
 from atrous.models import Segmenter, build
 from atrous.runs.choices import network_options, preprocessing
-from atrous.runs.folder import best_so_far, curves, versions, write_head
+from atrous.runs.folder import best_so_far, clear, curves, versions, write_head
 from atrous.runs.interruption import interruptible
 from atrous.runs.scoring import scored
 from atrous.store import Config, load_weights, plain, save_model, settled
@@ -77,6 +76,8 @@ def run(
     """
     torch.manual_seed(recipe.seed)
     options = network_options(recipe, facts)
+    if resume:
+        options["pretrained"] = False  # the weights are the run's own
     net = build(recipe.model, len(dataset.space), **options)
     segmenter = Segmenter(net, dataset.space, preprocessing(net, facts))
     training = prepared(segmenter, _crops(dataset.splits["train"], segmenter, recipe), device=device, workers=workers)
@@ -93,9 +94,11 @@ def run(
         versions=versions(),
         fingerprint=facts,
     )
-    if not resume and (out / "recipe.json").is_file():
-        shutil.rmtree(out)  # not before all else is known to be well
-    write_head(out, dataset, recipe)
+    if training.accelerator.is_main_process:
+        if not resume:
+            clear(out)  # not before all else is known to be well
+        write_head(out, dataset, recipe)
+    training.accelerator.wait_for_everyone()
     yield from _notes(training, dataset, recipe)
     if training.step >= training.total:
         yield Note(text=f"all {recipe.epochs} epochs are done; --epochs {2 * recipe.epochs} would go on")
@@ -106,7 +109,7 @@ def run(
 def _epochs(training: Training, val: Sequence[Pair], config: Config, out: Path) -> Iterator[Event]:
     best = best_so_far(out)
     steps = train(training)
-    with curves(out) as writer, interruptible() as interrupted:
+    with curves(out if training.accelerator.is_main_process else None) as writer, interruptible() as interrupted:
         while training.step < training.total:
             done, losses, began = training.step, [], time.perf_counter()
             left = training.steps_per_epoch - done % training.steps_per_epoch
@@ -119,6 +122,9 @@ def _epochs(training: Training, val: Sequence[Pair], config: Config, out: Path) 
                 if interrupted.is_set() and step.step % training.steps_per_epoch:
                     _save(out / "last", training, config)
                     raise KeyboardInterrupt
+            if interrupted.is_set():
+                _save(out / "last", training, config)
+                yield Note(text="interrupted: this epoch is scored and saved first; Ctrl-C again stops at once")
             speed = len(losses) * training.recipe.batch / (time.perf_counter() - began)
             scores = scored(training.segmenter.eval(), val, config.space) if val else None
             value = scores.mean_iou if scores is not None and not math.isnan(scores.mean_iou) else -1.0
@@ -131,7 +137,7 @@ def _epochs(training: Training, val: Sequence[Pair], config: Config, out: Path) 
                 best=value >= best,
             )
             best = max(best, value)
-            _record(training, finished, replace(config, scores=scores.as_json() if scores else None), writer, out)
+            _record(training, finished, replace(config, scores=_stored(scores, training)), writer, out)
             yield finished
             if interrupted.is_set():
                 raise KeyboardInterrupt
@@ -158,6 +164,14 @@ def _record(training: Training, finished: Epoch, config: Config, writer: Any, ou
         log.write(json.dumps(line) + "\n")
 
 
+def _stored(scores: Scores | None, training: Training) -> dict[str, Any] | None:
+    """Return the scores for `config.json`, with the precision they were taken in: the training's own."""
+    if scores is None:
+        return None
+    precision = resolved_precision(training.recipe.precision, training.accelerator.device.type)
+    return {**scores.as_json(), "precision": precision}
+
+
 def _save(folder: Path, training: Training, config: Config) -> None:
     if training.accelerator.is_main_process:
         save_model(folder, training.segmenter, config, also=partial(save_state, training=training))
@@ -173,6 +187,8 @@ def _crops(pairs: Sequence[Pair], segmenter: Segmenter, recipe: Recipe) -> Crops
         channels=pre.channels,
         fill=fill if pre.order == "RGB" else fill[::-1],
         recipe=recipe,
+        margin=geometry.margin,
+        mirror=pre.padding == "mirror",
     )
 
 
@@ -186,7 +202,7 @@ def _notes(training: Training, dataset: Dataset, recipe: Recipe) -> Iterator[Not
         text=f"{recipe.model}{encoder}, {parameters / 1e6:.1f} M parameters; {len(dataset.space)} classes; "
         f"{counts} images; {precision} on {device}"
     )
-    if not recipe.pretrained:
+    if not recipe.pretrained and not training.step and recipe.model != "unet" and "beta" not in (recipe.encoder or ""):
         yield Note(
             text="random weights; --pretrained would start the encoder from its published ImageNet weights (a download)"
         )

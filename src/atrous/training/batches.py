@@ -21,7 +21,8 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
     """Samples as training crops; an item is asked for by (epoch, index) and is the same in every process.
 
     `read` turns one of `pairs` into a labelled `Sample`; it travels to worker processes, so it is a plain function or
-    a `functools.partial` of one. `fill` is what lies outside the image, in stored units.
+    a `functools.partial` of one. `fill` is what lies outside the image, in stored units,
+    unless it is `mirror`ed; `margin` is how far a crop may reach over the border.
     """
 
     pairs: Sequence[Any]
@@ -30,6 +31,8 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
     channels: int
     fill: tuple[float, ...]
     recipe: Recipe
+    margin: int = 0
+    mirror: bool = False
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -44,6 +47,8 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
             scale=self.recipe.scale,
             augment=self.recipe.augment,
             fill=self.fill,
+            margin=self.margin,
+            mirror=self.mirror,
         )
         if image.shape[2] == 1 and self.channels == 3:
             image = np.repeat(image, 3, 2)

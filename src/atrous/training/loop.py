@@ -117,7 +117,9 @@ def train(training: Training) -> Iterator[Step]:
 
 def _step(training: Training, images: Tensor, labels: Tensor, *, epoch: int) -> Step:
     recipe, device = training.recipe, training.accelerator.device
-    factor = poly(training.step, total=training.total, power=recipe.power, warm_up=recipe.warm_up)
+    factor = poly(
+        training.step, total=training.total, power=recipe.power, warm_up=min(recipe.warm_up, training.total // 10)
+    )
     for group in training.optimizer.param_groups:
         group["lr"] = group["peak"] * factor
     images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)

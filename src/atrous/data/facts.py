@@ -18,6 +18,7 @@ from atrous.data.pairs import Pair
 from atrous.data.samples import read_sample
 
 _MEASURED = 200
+_BAND = 1 << 20  # values in float64 at a time
 _SAMPLED = 1 << 16  # values per image that the percentiles are taken from
 _PERCENTILES = (0.5, 99.5)
 
@@ -63,7 +64,7 @@ def fingerprint(dataset: Dataset, *, limit: int | None = None, progress: Progres
         ],
         "ignore_pixels": int(every[:, IGNORE].sum()),
         **_statistics([look for look in looks if look.measured is not None]),
-        "sha256": _hash(dataset),
+        "sha256": identity(dataset),
     }
 
 
@@ -81,10 +82,20 @@ def _look(pair: Pair, dataset: Dataset, *, measure: bool) -> _Look:
     counts = None if sample.labels is None else np.bincount(sample.labels.ravel(), minlength=256)
     measured = None
     if measure:
-        values = image.reshape(-1, channels).astype(np.float64)
         step = max(1, image.size // _SAMPLED)
-        measured = (len(values), values.sum(axis=0), np.square(values).sum(axis=0), image.reshape(-1)[::step].copy())
+        measured = (height * width, *_sums(image), image.reshape(-1)[::step].copy())
     return _Look((height, width), channels, str(image.dtype), counts, measured)
+
+
+def _sums(image: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the sums of the values and of their squares per channel, taken a band of rows at a time."""
+    total, squares = np.zeros(image.shape[2]), np.zeros(image.shape[2])
+    rows = max(1, _BAND // image[0].size)
+    for top in range(0, len(image), rows):
+        values = image[top : top + rows].reshape(-1, image.shape[2]).astype(np.float64)
+        total += values.sum(axis=0)
+        squares += np.square(values).sum(axis=0)
+    return total, squares
 
 
 def _statistics(looks: list[_Look]) -> dict[str, Any]:
@@ -108,7 +119,8 @@ def _statistics(looks: list[_Look]) -> dict[str, Any]:
     return {"mean": mean.tolist(), "std": std.tolist(), "low": low, "high": high}
 
 
-def _hash(dataset: Dataset) -> str:
+def identity(dataset: Dataset) -> str:
+    """Return a hash of the names and file sizes of all pairs: the same for a copy of the folder elsewhere."""
     lines = []
     for pair in chain.from_iterable(dataset.splits.values()):
         mask = pair.mask.stat().st_size if pair.mask is not None else 0
