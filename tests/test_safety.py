@@ -230,3 +230,43 @@ def test_a_note_on_pretrained_weights_only_where_there_are_some(street: Path, tm
         atrous.train(street, out=tmp_path / model, **options)
     assert not any("--pretrained" in text for text in notes["unet"])
     assert any("--pretrained" in text for text in notes["deeplab_v3plus"])
+
+
+def test_fcn_is_trained_in_stages_from_run_to_run(street: Path, tmp_path: Path) -> None:
+    options = {**SMALL, "width": 1 / 64, "crop": 33, "batch": 2, "epochs": 1}
+    atrous.train(street, out=tmp_path / "32s", model="fcn32s", **options)
+    told: list[Any] = []
+    atrous.train(
+        street, out=tmp_path / "16s", model="fcn16s", pretrained=str(tmp_path / "32s"), listener=told.append, **options
+    )
+    assert "starting from" in told[0].text
+    assert "new are" in told[0].text
+    net = build("fcn16s", 8, width=1 / 64)
+    said = store.start_from(net, tmp_path / "32s")
+    coarse = atrous.load(tmp_path / "32s").net.state_dict()
+    for name, tensor in net.encoder.state_dict().items():
+        torch.testing.assert_close(tensor, coarse[f"encoder.{name}"])
+    assert said in told[0].text
+    with pytest.raises(AtrousError, match="no tensor has a name and shape of this network"):
+        store.start_from(build("deeplab_v3plus", 5, encoder="resnet18", width=1 / 8), tmp_path / "32s")
+
+
+def test_options_of_the_builder_travel_with_the_model(street: Path, tmp_path: Path) -> None:
+    options = {**SMALL, "encoder": "resnet18", "options": {"separable": True}}
+    run = atrous.train(street, out=tmp_path / "run", **options)
+    assert len(atrous.load(run).net.refine[0]) == 6
+    with pytest.raises(ValueError, match="deeplab_v3plus has no option 'seperable'; it has in_channels, encoder,"):
+        atrous.train(street, out=tmp_path / "other", **{**options, "options": {"seperable": True}})
+
+
+def test_options_on_the_command_line(street: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli._options(["at_once=true", "deconvolution=learnt"]) == {"at_once": True, "deconvolution": "learnt"}
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["train", str(street), "--out", str(tmp_path / "r"), "--option", "separable"])
+    assert stop.value.code == 2
+    assert "--option separable: NAME=VALUE is accepted, such as separable=true" in capsys.readouterr().err
+
+
+def test_pretrained_takes_a_run_on_the_command_line(run: Path) -> None:
+    assert cli._with_flag_values(["train", "data", "--pretrained", str(run)])[2] == "--pretrained"
+    assert cli._with_flag_values(["train", "--pretrained", "data"])[1] == "--pretrained=true"

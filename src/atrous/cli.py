@@ -99,9 +99,12 @@ def train(  # noqa: PLR0913  (the flags are the recipe's fields, each with its o
     overwrite: Annotated[bool, Parameter(help="Throw the run in --out away.")] = False,
     model: Annotated[str | None, Parameter(help="The network (`atrous models`); deeplab_v3plus without it.")] = None,
     encoder: Annotated[str | None, Parameter(help="The trunk: any timm name; resnet18 for deeplab_v3plus.")] = None,
-    pretrained: Annotated[str | None, Parameter(help="Start from published weights, or from a FILE.")] = None,
+    pretrained: Annotated[str | None, Parameter(help="Start from published weights, a FILE of them, or a RUN.")] = None,
     output_stride: Annotated[int | None, Parameter(help="8, 16 or 32: how dense the deepest map is.")] = None,
     width: Annotated[float | None, Parameter(help="Channels, as a share of the paper's.")] = None,
+    options: Annotated[
+        list[str] | None, Parameter(name="--option", help="Another keyword of the network, like at_once=true.")
+    ] = None,
     epochs: Annotated[int | None, Parameter(help="Passes over the training images.")] = None,
     batch: Annotated[int | None, Parameter(help="Crops per step.")] = None,
     crop: Annotated[str | None, Parameter(help="Size of a crop: 256 or 256x336 (height x width).")] = None,
@@ -136,6 +139,7 @@ def train(  # noqa: PLR0913  (the flags are the recipe's fields, each with its o
         "pretrained": {None: None, "true": True}.get(pretrained, pretrained),
         "output_stride": output_stride,
         "width": width,
+        "options": _options(options),
         "epochs": epochs,
         "batch": batch,
         "crop": _size(crop),
@@ -294,11 +298,14 @@ def _explained(error: Exception) -> str:
 
 
 def _with_flag_values(arguments: list[str]) -> list[str]:
-    """Give `--pretrained` its value where it stands alone: it is a flag, or takes a file."""
+    """Give `--pretrained` its value where it stands alone: it is a flag, or takes a file or a run."""
     result = []
     for index, item in enumerate(arguments):
         following = arguments[index + 1] if index + 1 < len(arguments) else ""
-        alone = item == "--pretrained" and not (following.endswith(".safetensors") or Path(following).is_file())
+        place = Path(following)
+        is_model = (place / "config.json").is_file() or (place / "recipe.json").is_file()
+        has_value = following.endswith(".safetensors") or place.is_file() or is_model
+        alone = item == "--pretrained" and not has_value
         result.append("--pretrained=true" if alone else item)
     return result
 
@@ -316,6 +323,21 @@ def _value(text: str) -> int | tuple[int, ...]:
     if len(numbers) not in (1, 3):
         raise ValueError(f"--ignore {text}: a number like 255 or a colour like 0,0,0 is accepted")
     return numbers[0] if len(numbers) == 1 else numbers
+
+
+def _options(pairs: list[str] | None) -> dict[str, Any] | None:
+    if pairs is None:
+        return None
+    options = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise ValueError(f"--option {pair}: NAME=VALUE is accepted, such as separable=true")
+        try:
+            options[name] = json.loads(value)
+        except ValueError:
+            options[name] = value  # a word without quotes
+    return options
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

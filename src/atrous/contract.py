@@ -212,10 +212,11 @@ class Prediction:
 class Recipe:
     """Everything that decides a training run, so that a variant is `dataclasses.replace(recipe, epochs=10)`.
 
-    `crop` is (height, width), or one number for a square; it is rounded up to a size the network takes. `precision`
-    `"auto"` is bfloat16 where the device has matrix units for it, else float32. `warm_up` is in steps, a tenth of
-    the run at most. `compare` says where the loss is
-    taken: on logits resized to the labels, or on the network's own grid with the labels decimated.
+    `pretrained` is True for the encoder's published weights, a file of them, or a run or model folder to start from.
+    `options` are further keywords of the network's builder. `crop` is (height, width), or one number for a square; it
+    is rounded up to a size the network takes. `precision` `"auto"` is bfloat16 where the device has matrix units for
+    it, else float32. `warm_up` is in steps, a tenth of the run at most. `compare` says where the loss is taken: on
+    logits resized to the labels, or on the network's own grid with the labels decimated.
     """
 
     model: str = "deeplab_v3plus"
@@ -223,6 +224,7 @@ class Recipe:
     output_stride: Literal[8, 16, 32] | None = None
     width: Annotated[float, Field(gt=0)] = 1.0
     pretrained: bool | str = False
+    options: dict[str, Any] = Field(default_factory=dict)
     crop: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = (256, 256)
     batch: Annotated[int, Field(ge=1)] = 8
     epochs: Annotated[int, Field(ge=1)] = 50

@@ -146,17 +146,7 @@ def load_weights(net: Any, path: Path) -> None:
 
     Raises `AtrousError` where the file is missing, damaged, or holds other tensors; the net is unchanged then.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    if not path.is_file():
-        raise AtrousError(f"{path}: missing; a model folder holds {WEIGHTS}, {CONFIG} and {CARD}")
-    try:
-        state = load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise AtrousError(
-            f"{path}: a damaged checkpoint ({error}); take another copy, or `last/` for `best/`"
-        ) from error
+    state = _read_weights(path)
     wanted = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
     given = {name: tuple(tensor.shape) for name, tensor in state.items()}
     if wanted != given:
@@ -167,6 +157,38 @@ def load_weights(net: Any, path: Path) -> None:
             f"({given.get(name, 'missing')} in the file, {wanted.get(name, 'none')} in the network)"
         )
     net.load_state_dict(state)
+
+
+def _read_weights(path: Path) -> dict[str, Any]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise AtrousError(f"{path}: missing; a model folder holds {WEIGHTS}, {CONFIG} and {CARD}")
+    try:
+        return dict(load_file(path))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise AtrousError(
+            f"{path}: a damaged checkpoint ({error}); take another copy, or `last/` for `best/`"
+        ) from error
+
+
+def start_from(net: Any, path: Path) -> str:
+    """Copy into `net` the weights of a run or model folder whose names and shapes meet, and say how many did.
+
+    The others keep what they had: the score layers of FCN-16s start at zero when it starts from an FCN-32s.
+
+    Raises `AtrousError` where none meets.
+    """
+    weights = model_folder(path) / WEIGHTS
+    given, wanted = _read_weights(weights), net.state_dict()
+    found = {name: tensor for name, tensor in given.items() if name in wanted and wanted[name].shape == tensor.shape}
+    if not found:
+        raise AtrousError(f"{weights}: no tensor has a name and shape of this network; it is a model of another kind")
+    net.load_state_dict(found, strict=False)
+    left = [name for name in wanted if name not in found]
+    rest = f"; new are {', '.join(left[:3])}{' and more' if len(left) > 3 else ''}" if left else ""
+    return f"starting from {path}: {len(found)} of {len(wanted)} tensors{rest}"
 
 
 def model_folder(path: str | Path) -> Path:

@@ -7,6 +7,7 @@ it takes and where its logits lie.
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -31,7 +32,7 @@ __all__ = ["TABLE", "Segmenter", "build", "deeplab_v3plus", "described", "fcn8s"
 def build(name: str, classes: int, **options: Any) -> nn.Module:
     """Build the network `name` of the table; options are its builder's keywords.
 
-    Raises `ValueError` for a name that is not in the table, with the nearest ones.
+    Raises `ValueError` for a name that is not in the table, with the nearest ones, and for an option it has not.
 
     >>> build("deeplab_v3plus", 3, encoder="resnet18", width=1 / 8).geometry.stride
     4
@@ -40,7 +41,12 @@ def build(name: str, classes: int, **options: Any) -> nn.Module:
         near = difflib.get_close_matches(name, TABLE, n=3, cutoff=0.4)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         raise ValueError(f"model {name!r} is not known; there are {', '.join(TABLE)}.{hint}")
-    return TABLE[name](classes, **options)
+    builder = TABLE[name]
+    known = [key for key in inspect.signature(builder).parameters if key != "classes"]
+    for key in options:
+        if key not in known:
+            raise ValueError(f"{name} has no option {key!r}; it has {', '.join(known)}")
+    return builder(classes, **options)
 
 
 def described() -> list[dict[str, str]]:

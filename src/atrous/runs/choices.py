@@ -41,4 +41,4 @@ def network_options(recipe: Recipe, facts: dict[str, Any]) -> dict[str, Any]:
         "width": recipe.width,
         "pretrained": recipe.pretrained,
     }
-    return {key: value for key, value in options.items() if value is not None}
+    return {**{key: value for key, value in options.items() if value is not None}, **recipe.options}

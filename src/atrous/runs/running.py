@@ -28,7 +28,7 @@ from atrous.runs.choices import network_options, preprocessing
 from atrous.runs.folder import best_so_far, clear, curves, versions, write_head
 from atrous.runs.interruption import interruptible
 from atrous.runs.scoring import scored
-from atrous.store import Config, load_weights, plain, save_model, settled
+from atrous.store import Config, load_weights, plain, save_model, settled, start_from
 from atrous.training import Crops, Step, Training, load_state, prepared, resolved_precision, save_state, train
 
 _SHOWN_EVERY = 10
@@ -76,9 +76,12 @@ def run(
     """
     torch.manual_seed(recipe.seed)
     options = network_options(recipe, facts)
-    if resume:
-        options["pretrained"] = False  # the weights are the run's own
+    start = Path(recipe.pretrained) if isinstance(recipe.pretrained, str) and Path(recipe.pretrained).is_dir() else None
+    if resume or start is not None:
+        options["pretrained"] = False  # the weights are the run's own, or another model's
     net = build(recipe.model, len(dataset.space), **options)
+    if start is not None and not resume:
+        yield Note(text=start_from(net, start))
     segmenter = Segmenter(net, dataset.space, preprocessing(net, facts))
     training = prepared(segmenter, _crops(dataset.splits["train"], segmenter, recipe), device=device, workers=workers)
     if resume:
