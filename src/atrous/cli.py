@@ -61,7 +61,7 @@ def demo(
     print(f"{scores.as_text()}\n")
     for name, path in paths.items():
         print(f"{name:<9} {path}")
-    print(f"first     {outcome.written[-1]}")
+    print(f"look at   {outcome.written[1]}")
     return 0
 
 
