@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atrous import cli
+from atrous import cli, flags
 from atrous.contract import Recipe
 from atrous.data.scenes import street_space, write_scenes
 
@@ -290,7 +290,7 @@ def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     ],
 )
 def test_pretrained_is_a_flag_or_takes_a_file(arguments: list[str], expected: str) -> None:
-    assert expected in cli._with_flag_values(arguments)
+    assert expected in flags.with_flag_values(arguments)
 
 
 def test_pretrained_file_that_is_missing(run: Run, street: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import atrous
-from atrous import cli, runs, store
+from atrous import cli, flags, runs, store
 from atrous.contract import AtrousError, LabelSpace, Preprocessing, Sample
 from atrous.data import open_dataset, read_image, write_image
 from atrous.data.augmentation import crop_sample, placement, warped, warped_labels
@@ -260,7 +260,7 @@ def test_options_of_the_builder_travel_with_the_model(street: Path, tmp_path: Pa
 
 
 def test_options_on_the_command_line(street: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli._options(["at_once=true", "deconvolution=learnt"]) == {"at_once": True, "deconvolution": "learnt"}
+    assert flags.options_of(["at_once=true", "deconvolution=learnt"]) == {"at_once": True, "deconvolution": "learnt"}
     with pytest.raises(SystemExit) as stop:
         cli.main(["train", str(street), "--out", str(tmp_path / "r"), "--option", "separable"])
     assert stop.value.code == 2
@@ -268,5 +268,5 @@ def test_options_on_the_command_line(street: Path, tmp_path: Path, capsys: pytes
 
 
 def test_pretrained_takes_a_run_on_the_command_line(run: Path) -> None:
-    assert cli._with_flag_values(["train", "data", "--pretrained", str(run)])[2] == "--pretrained"
-    assert cli._with_flag_values(["train", "--pretrained", "data"])[1] == "--pretrained=true"
+    assert flags.with_flag_values(["train", "data", "--pretrained", str(run)])[2] == "--pretrained"
+    assert flags.with_flag_values(["train", "--pretrained", "data"])[1] == "--pretrained=true"

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
-from atrous import __version__
+from atrous import __version__, flags
 
 app = App(
     name="atrous",
@@ -81,7 +81,7 @@ def inspect(
     from atrous.console import counted
 
     with counted("reading", quiet=quiet) as progress:
-        found = verbs.inspect(data, **_wishes(classes, ignore, labels), progress=progress)
+        found = verbs.inspect(data, **flags.wishes(classes, ignore, labels), progress=progress)
     if as_json:
         _print_json(found.as_json())
     else:
@@ -139,10 +139,10 @@ def train(  # noqa: PLR0913  (the flags are the recipe's fields, each with its o
         "pretrained": {None: None, "true": True}.get(pretrained, pretrained),
         "output_stride": output_stride,
         "width": width,
-        "options": _options(options),
+        "options": flags.options_of(options),
         "epochs": epochs,
         "batch": batch,
-        "crop": _size(crop),
+        "crop": flags.size_of(crop),
         "learning_rate": learning_rate,
         "momentum": momentum,
         "weight_decay": weight_decay,
@@ -165,7 +165,7 @@ def train(  # noqa: PLR0913  (the flags are the recipe's fields, each with its o
             device=device,
             workers=workers,
             listener=listener,
-            **_wishes(classes, ignore, labels),
+            **flags.wishes(classes, ignore, labels),
             **given,
         )
     if as_json:
@@ -258,7 +258,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(arguments: list[str]) -> int:
     debug = "--debug" in arguments
-    arguments = _with_flag_values([item for item in arguments if item != "--debug"])
+    arguments = flags.with_flag_values([item for item in arguments if item != "--debug"])
     told = logging.StreamHandler(sys.stderr)
     logging.getLogger("atrous").addHandler(told)
     try:
@@ -295,58 +295,6 @@ def _explained(error: Exception) -> str:
     from atrous.store import explained
 
     return explained(error)
-
-
-def _with_flag_values(arguments: list[str]) -> list[str]:
-    """Give `--pretrained` its value where it stands alone: it is a flag, or takes a file or a run."""
-    result = []
-    for index, item in enumerate(arguments):
-        following = arguments[index + 1] if index + 1 < len(arguments) else ""
-        place = Path(following)
-        is_model = (place / "config.json").is_file() or (place / "recipe.json").is_file()
-        has_value = following.endswith(".safetensors") or place.is_file() or is_model
-        alone = item == "--pretrained" and not has_value
-        result.append("--pretrained=true" if alone else item)
-    return result
-
-
-def _wishes(classes: str | None, ignore: str | None, labels: str | None) -> dict[str, Any]:
-    names = None if classes is None else [name.strip() for name in classes.split(",")]
-    return {"classes": names, "ignore": None if ignore is None else _value(ignore), "labels": labels}
-
-
-def _value(text: str) -> int | tuple[int, ...]:
-    try:
-        numbers = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        numbers = ()
-    if len(numbers) not in (1, 3):
-        raise ValueError(f"--ignore {text}: a number like 255 or a colour like 0,0,0 is accepted")
-    return numbers[0] if len(numbers) == 1 else numbers
-
-
-def _options(pairs: list[str] | None) -> dict[str, Any] | None:
-    if pairs is None:
-        return None
-    options = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise ValueError(f"--option {pair}: NAME=VALUE is accepted, such as separable=true")
-        try:
-            options[name] = json.loads(value)
-        except ValueError:
-            options[name] = value  # a word without quotes
-    return options
-
-
-def _size(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isdigit() for part in parts):
-        raise ValueError(f"--crop {text}: one number like 256, or height x width like 256x336, is accepted")
-    return int(parts[0]), int(parts[-1])
 
 
 def _print_json(value: Any) -> int:

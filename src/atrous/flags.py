@@ -1,0 +1,63 @@
+"""The words of the command line as values."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def with_flag_values(arguments: list[str]) -> list[str]:
+    """Give `--pretrained` its value where it stands alone: it is a flag, or takes a file or a run."""
+    result = []
+    for index, item in enumerate(arguments):
+        following = arguments[index + 1] if index + 1 < len(arguments) else ""
+        place = Path(following)
+        is_model = (place / "config.json").is_file() or (place / "recipe.json").is_file()
+        has_value = following.endswith(".safetensors") or place.is_file() or is_model
+        alone = item == "--pretrained" and not has_value
+        result.append("--pretrained=true" if alone else item)
+    return result
+
+
+def wishes(classes: str | None, ignore: str | None, labels: str | None) -> dict[str, Any]:
+    """Return what the user says of masks, for the verbs."""
+    names = None if classes is None else [name.strip() for name in classes.split(",")]
+    return {"classes": names, "ignore": None if ignore is None else value_of(ignore), "labels": labels}
+
+
+def value_of(text: str) -> int | tuple[int, ...]:
+    """Return a number or an RGB colour; raises `ValueError` for anything else."""
+    try:
+        numbers = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) not in (1, 3):
+        raise ValueError(f"--ignore {text}: a number like 255 or a colour like 0,0,0 is accepted")
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
+def options_of(pairs: list[str] | None) -> dict[str, Any] | None:
+    """Return NAME=VALUE pairs as keywords: values are JSON, or words without quotes."""
+    if pairs is None:
+        return None
+    options = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise ValueError(f"--option {pair}: NAME=VALUE is accepted, such as separable=true")
+        try:
+            options[name] = json.loads(value)
+        except ValueError:
+            options[name] = value  # a word without quotes
+    return options
+
+
+def size_of(text: str | None) -> tuple[int, int] | None:
+    """Return (height, width) of `256` or `256x336`; raises `ValueError` for anything else."""
+    if text is None:
+        return None
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.isdigit() for part in parts):
+        raise ValueError(f"--crop {text}: one number like 256, or height x width like 256x336, is accepted")
+    return int(parts[0]), int(parts[-1])
