@@ -87,7 +87,8 @@ def test_equals_the_loop(
     ],
 )
 def test_equals_torch(shape: tuple[int, int, int], size: tuple[int, int], align_corners: bool) -> None:
-    torch = pytest.importorskip("torch")
+    import torch
+
     logits = random_logits(1, *shape)
     enlarged = torch.nn.functional.interpolate(
         torch.from_numpy(logits)[None].double(), size, mode="bilinear", align_corners=align_corners
