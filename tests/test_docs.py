@@ -101,13 +101,14 @@ def test_commands_exist(page: Path, command: str) -> None:
 
 def parse(arguments: list[str]) -> Any:
     """Bind a command line as `atrous` does, without running it; raise for anything that it would refuse."""
-    from atrous.cli import _size, _value, _with_flag_values, app
+    from atrous.cli import app
+    from atrous.flags import size_of, value_of, with_flag_values
 
-    words = _with_flag_values([word for word in arguments if word != "--debug"])
+    words = with_flag_values([word for word in arguments if word != "--debug"])
     _, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
-    _size(bound.arguments.get("crop"))
+    size_of(bound.arguments.get("crop"))
     if bound.arguments.get("ignore") is not None:
-        _value(bound.arguments["ignore"])
+        value_of(bound.arguments["ignore"])
     if bound.arguments.get("model") is not None and "learning_rate" in bound.signature.parameters:
         from atrous.models import TABLE
 

@@ -15,7 +15,7 @@ import torch
 
 import atrous
 from atrous import cli, flags, runs, store
-from atrous.contract import AtrousError, LabelSpace, Preprocessing, Sample
+from atrous.contract import AtrousError, LabelSpace, Prediction, Preprocessing, Sample
 from atrous.data import open_dataset, read_image, write_image
 from atrous.data.augmentation import crop_sample, placement, warped, warped_labels
 from atrous.data.facts import fingerprint
@@ -270,3 +270,28 @@ def test_options_on_the_command_line(street: Path, tmp_path: Path, capsys: pytes
 def test_pretrained_takes_a_run_on_the_command_line(run: Path) -> None:
     assert flags.with_flag_values(["train", "data", "--pretrained", str(run)])[2] == "--pretrained"
     assert flags.with_flag_values(["train", "--pretrained", "data"])[1] == "--pretrained=true"
+
+
+def test_shares_of_0_to_1_are_refused_by_a_network_of_bytes(run: Path) -> None:
+    image = np.linspace(0, 1, 300).reshape(10, 10, 3)
+    words = r"values of 0 to 1 came, and this network was trained on values of 0 to 255; multiply the image by 255"
+    for given in (image, image.astype(np.float32), image > 0.5):
+        with pytest.raises(ValueError, match=words):
+            atrous.predict(run, given)
+    black = atrous.predict(run, np.zeros((4, 4, 3), np.float32))
+    assert isinstance(black, Prediction)
+
+
+def test_a_setting_that_is_none_is_refused_with_the_nearest(street: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no setting 'bach'; did you mean 'batch'"):
+        atrous.train(street, out=tmp_path / "r", bach=4)
+
+
+def test_a_prediction_of_nothing_names_no_folders(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["predict", str(run), str(tmp_path / "a.png"), "--out", str(tmp_path / "out"), "--quiet"])
+    assert stop.value.code == 1
+    assert capsys.readouterr().out == "0 images predicted, 1 failed: nothing was written\n"

@@ -221,7 +221,8 @@ def predict(
         _print_json({"written": [str(path) for path in outcome.written], "failed": failed})
     else:
         done = len(outcome.written) // max(1, len(kinds))
-        print(f"{done} images predicted, {len(failed)} failed: {', '.join(str(out / kind) for kind in kinds)}")
+        where = ", ".join(str(out / kind) for kind in kinds) if done else "nothing was written"
+        print(f"{done} images predicted, {len(failed)} failed: {where}")
     return 1 if failed else 0
 
 
@@ -247,7 +248,7 @@ def doctor(*, as_json: Json = False) -> int:
     if as_json:
         return _print_json(rows)
     for name, value in rows.items():
-        print(f"{name:<24}{value}")
+        print(f"{name:<32}{value}")
     return 0
 
 
@@ -266,7 +267,8 @@ def _run(arguments: list[str]) -> int:
     except CycloptsError as error:
         return _failed(f"{error} (atrous --help, or atrous COMMAND --help, lists what there is)")
     except KeyboardInterrupt:
-        print("interrupted; a run goes on with --resume", file=sys.stderr)
+        resumable = "; a run goes on with --resume" if arguments[:1] == ["train"] else ""
+        print(f"interrupted{resumable}", file=sys.stderr)
         return 130
     except Exception as error:
         # The contract is imported here, not above: it brings NumPy and pydantic, and the help needs neither.

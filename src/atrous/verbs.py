@@ -79,8 +79,10 @@ def train(
 
     Raises `AtrousError` for data or a run folder that cannot be used, `ValueError` for a recipe that cannot be.
     """
+    from difflib import get_close_matches
+
     from atrous import recipes, runs
-    from atrous.contract import AtrousError
+    from atrous.contract import AtrousError, Recipe
     from atrous.data.facts import fingerprint
 
     out = Path(out) if out is not None else Path("runs") / Path(data).resolve().name
@@ -92,6 +94,12 @@ def train(
         recipe = runs.resumed_recipe(out, {**given, **changes})
         dataset = _resumed_data(out, data, classes=classes, ignore=ignore, labels=labels)
     else:
+        known = [field.name for field in fields(Recipe)]
+        for name in changes:
+            if name not in known:
+                near = get_close_matches(name, known, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}"
+                raise ValueError(f"no setting {name!r}{hint}")
         recipe = replace(recipe or recipes.standard(changes.get("model", "deeplab_v3plus")), **changes)
         dataset = _opened(data, classes=classes, ignore=ignore, labels=labels)
     facts = fingerprint(dataset)

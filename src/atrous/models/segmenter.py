@@ -90,9 +90,17 @@ class Segmenter(nn.Module):
     def from_numpy(self, images: NDArray[Any]) -> Tensor:
         """Return (n, c, h, w) images of uint8 or any other depth on this network's device; 16 bits become float32.
 
-        Raises `ValueError` for integers of another depth than the network was trained on.
+        Raises `ValueError` for integers of another depth than the network was trained on, and for shares of 0 to 1.
         """
         deep = self.preprocessing.high > 255
+        if images.dtype.kind == "b" or (
+            images.dtype.kind == "f" and self.preprocessing.high > 1 and _within_one(images)
+        ):
+            raise ValueError(
+                f"{images.dtype} values of 0 to 1 came, and this network was trained on values of "
+                f"{self.preprocessing.low:g} to {self.preprocessing.high:g}; "
+                f"multiply the image by {self.preprocessing.high:g}"
+            )
         if images.dtype.kind in "iu" and (images.dtype != np.uint8) != deep:
             raise ValueError(
                 f"{images.dtype} came, and this network was trained on {'deeper' if deep else '8-bit'} images "
@@ -121,6 +129,12 @@ class Segmenter(nn.Module):
             index = torch.from_numpy(mirrored(x.shape[axis], before, after)).to(x.device)
             x = x.index_select(axis, index)
         return x
+
+
+def _within_one(images: NDArray[Any]) -> bool:
+    """Return whether all values lie within 0..1 and some strictly between: an image scaled by its range."""
+    lowest, highest = images.min(), images.max()
+    return bool(lowest >= 0 and highest <= 1 and ((images > 0) & (images < 1)).any())
 
 
 def _labels_on_host(logits: Tensor, size: tuple[int, int], crop: tuple[int, int], align: bool) -> Tensor:
