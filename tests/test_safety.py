@@ -285,6 +285,8 @@ def test_shares_of_0_to_1_are_refused_by_a_network_of_bytes(run: Path) -> None:
 def test_a_setting_that_is_none_is_refused_with_the_nearest(street: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no setting 'bach'; did you mean 'batch'"):
         atrous.train(street, out=tmp_path / "r", bach=4)
+    with pytest.raises(ValueError, match="no setting 'bach'; did you mean 'batch'"):
+        atrous.train(street, out=tmp_path / "r", resume=True, bach=4)
 
 
 def test_a_prediction_of_nothing_names_no_folders(

@@ -79,12 +79,11 @@ def train(
 
     Raises `AtrousError` for data or a run folder that cannot be used, `ValueError` for a recipe that cannot be.
     """
-    from difflib import get_close_matches
-
     from atrous import recipes, runs
-    from atrous.contract import AtrousError, Recipe
+    from atrous.contract import AtrousError
     from atrous.data.facts import fingerprint
 
+    _refuse_unknown(changes)
     out = Path(out) if out is not None else Path("runs") / Path(data).resolve().name
     runs.claim(out, resume=resume, overwrite=overwrite)
     if Path(data).resolve().is_relative_to(out.resolve()):
@@ -94,12 +93,6 @@ def train(
         recipe = runs.resumed_recipe(out, {**given, **changes})
         dataset = _resumed_data(out, data, classes=classes, ignore=ignore, labels=labels)
     else:
-        known = [field.name for field in fields(Recipe)]
-        for name in changes:
-            if name not in known:
-                near = get_close_matches(name, known, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}"
-                raise ValueError(f"no setting {name!r}{hint}")
         recipe = replace(recipe or recipes.standard(changes.get("model", "deeplab_v3plus")), **changes)
         dataset = _opened(data, classes=classes, ignore=ignore, labels=labels)
     facts = fingerprint(dataset)
@@ -221,6 +214,20 @@ def predict(
     return predict_into(Path(out), scorer, sources, space, save=save, progress=progress)
 
 
+def _refuse_unknown(changes: dict[str, Any]) -> None:
+    """Raise `ValueError`, with the nearest name, for a keyword that is no field of the recipe."""
+    from difflib import get_close_matches
+
+    from atrous.contract import Recipe
+
+    known = [field.name for field in fields(Recipe)]
+    for name in changes:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}"
+            raise ValueError(f"no setting {name!r}{hint}")
+
+
 def _refuse_dataset(out: Path) -> None:
     """Raise `AtrousError` where `out` is a folder of images and masks: predictions would replace its masks."""
     from atrous.contract import AtrousError
@@ -280,21 +287,23 @@ def _data_of(run: Path, data: str | Path, *, space: LabelSpace | None = None) ->
     """Open a folder with a run's classes, and with its split where the folder is the one it was trained on."""
     from atrous.contract import AtrousError
     from atrous.data import open_dataset
+    from atrous.data.dataset import stored_split
     from atrous.data.facts import identity
     from atrous.store import model_folder, read_config, read_json
 
     folder = model_folder(run)
-    space = _space_in(data, space or read_config(folder).space, run)
+    config = read_config(folder)
+    space = _space_in(data, space or config.space, run)
     stored = next((path for path in (run / "split.json", folder.parent / "split.json") if path.is_file()), None)
-    if stored is None:
-        return open_dataset(data, space=space)
-    split = read_json(stored)
     dataset = open_dataset(data, space=space)
+    if stored is None:
+        return dataset
+    split = read_json(stored)
     there = {pair.name for pairs in dataset.splits.values() for pair in pairs}
     stored_names = {name for names in split.values() for name in names}
     if stored_names <= there:
-        same = open_dataset(data, space=space, split=split)
-        trained_on = (read_config(folder).fingerprint or {}).get("sha256")
+        same = replace(dataset, splits=stored_split(dataset.root, dataset.splits, split), made_split=False)
+        trained_on = (config.fingerprint or {}).get("sha256")
         return same if trained_on in (None, identity(same)) else dataset
     if stored_names & there:
         missing = sorted(stored_names - there)

@@ -121,6 +121,7 @@ def divided(splits: dict[str, tuple[Pair, ...]]) -> tuple[dict[str, tuple[Pair, 
 def stored_split(
     root: Path, splits: dict[str, tuple[Pair, ...]], stored: Mapping[str, Sequence[str]]
 ) -> dict[str, tuple[Pair, ...]]:
+    """Return the pairs that a stored split names; raises `AtrousError` where one of them is not there."""
     """Return the pairs that a stored split names; raises `AtrousError` when one of them is gone."""
     by_name = {pair.name: pair for pair in chain.from_iterable(splits.values())}
     missing = [name for names in stored.values() for name in names if name not in by_name]

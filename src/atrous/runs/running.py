@@ -125,10 +125,10 @@ def _epochs(training: Training, val: Sequence[Pair], config: Config, out: Path) 
                 if interrupted.is_set() and step.step % training.steps_per_epoch:
                     _save(out / "last", training, config)
                     raise KeyboardInterrupt
+            speed = len(losses) * training.recipe.batch / (time.perf_counter() - began)
             if interrupted.is_set():
                 _save(out / "last", training, config)
                 yield Note(text="interrupted: this epoch is scored and saved first; Ctrl-C again stops at once")
-            speed = len(losses) * training.recipe.batch / (time.perf_counter() - began)
             scores = scored(training.segmenter.eval(), val, config.space) if val else None
             value = scores.mean_iou if scores is not None and not math.isnan(scores.mean_iou) else -1.0
             finished = Epoch(
@@ -158,9 +158,9 @@ def _record(training: Training, finished: Epoch, config: Config, writer: Any, ou
         "loss": finished.loss,
         "images_per_second": round(finished.images_per_second, 2),
     }
-    if finished.scores is not None:
-        line |= {"mean_iou": finished.scores.as_json()["mean_iou"], "pixel_accuracy": finished.scores.pixel_accuracy}
-        line["iou"] = [item["iou"] for item in finished.scores.as_json()["classes"]]
+    if finished.scores is not None and config.scores is not None:
+        line |= {"mean_iou": config.scores["mean_iou"], "pixel_accuracy": finished.scores.pixel_accuracy}
+        line["iou"] = [item["iou"] for item in config.scores["classes"]]
         writer.add_scalar("val/mean IoU", finished.scores.mean_iou, training.step)
         writer.add_scalar("val/pixel accuracy", finished.scores.pixel_accuracy, training.step)
     with (out / "log.jsonl").open("a", encoding="utf-8") as log:
