@@ -69,6 +69,7 @@ def check(
             check_receptive_field(net, receptive_field, channels)
         check_geometry(net, channels)
         check_gradient(net, channels)
+        check_small_crop(net, channels)
         check_forward_changes_nothing(net, channels)
         check_saving(fresh, channels)
         scorer = Segmenter(net, LabelSpace(names=tuple(map(str, range(classes)))), preprocessing).eval()
@@ -225,6 +226,21 @@ def check_gradient(net: nn.Module, channels: int = 3) -> None:
     trained = [(name, parameter.grad) for name, parameter in net.named_parameters() if parameter.requires_grad]
     silent = [name for name, gradient in trained if gradient is None or not gradient.any()]
     _require(not silent, net, f"no gradient reaches {', '.join(silent)}")
+
+
+def check_small_crop(net: nn.Module, channels: int = 3) -> None:
+    """See that training refuses a crop below the least one with a `ValueError` that names the least."""
+    least = _geometry(net).minimum
+    if least == 1:
+        return
+    net = copy.deepcopy(net).train()
+    try:
+        net(torch.randn(1, channels, least - 1, least - 1))
+    except ValueError as error:
+        named = f"{least} x {least}" in str(error)
+        _require(named, net, f"the error about a crop of {least - 1} pixels does not name the least, {least} x {least}")
+    else:
+        _require(False, net, f"training takes a crop of {least - 1} pixels, and the geometry's least is {least}")
 
 
 @torch.no_grad()

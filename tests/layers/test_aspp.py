@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from atrous.layers.aspp import ASPP, RATES, ImagePooling
-from atrous.layers.atrous import BatchNorm, convolution, separable_convolution
+from atrous.layers.atrous import convolution, separable_convolution
+from atrous.layers.norm import BatchNorm
 
 
 def parameters(net):

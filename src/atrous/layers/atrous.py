@@ -2,24 +2,9 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
-NORM_EPSILON = 1e-5
-NORM_MOMENTUM = 0.1
-
-
-class BatchNorm(nn.BatchNorm2d):
-    """Batch norm that falls back on its running statistics where a channel holds a single value.
-
-    Image pooling leaves one value per channel and image; at batch 1 its variance is undefined and `nn.BatchNorm2d`
-    raises. Everything else is `nn.BatchNorm2d`, its state included.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.training and x.numel() == x.shape[1]:
-            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
-        return super().forward(x)
+from atrous.layers.norm import BatchNorm
 
 
 def convolution(
@@ -37,7 +22,7 @@ def convolution(
     padding = rate * (size // 2)
     layers: list[nn.Module] = [
         nn.Conv2d(inputs, outputs, size, stride, padding, dilation=rate, bias=False),
-        BatchNorm(outputs, NORM_EPSILON, NORM_MOMENTUM),
+        BatchNorm(outputs),
     ]
     return nn.Sequential(*layers, nn.ReLU(inplace=True)) if relu else nn.Sequential(*layers)
 
@@ -51,5 +36,5 @@ def separable_convolution(inputs: int, outputs: int, *, rate: int = 1) -> nn.Seq
     [(8, 1, 3, 3), (4, 8, 1, 1)]
     """
     depthwise = nn.Conv2d(inputs, inputs, 3, 1, rate, dilation=rate, groups=inputs, bias=False)
-    norm = BatchNorm(inputs, NORM_EPSILON, NORM_MOMENTUM)
+    norm = BatchNorm(inputs)
     return nn.Sequential(depthwise, norm, nn.ReLU(inplace=True), *convolution(inputs, outputs, 1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,22 @@ class Trunk(nn.Module):
         self.geometry = _geometry(body, self.strides[-1], in_channels)
 
     def forward(self, x: Tensor) -> list[Tensor]:
+        """Return the maps; raises `ValueError` in training for a crop whose deepest map would be a single value."""
+        least = self.geometry.minimum
+        if self.training and min(x.shape[2:]) < least:
+            raise ValueError(
+                f"a crop of {x.shape[2]} x {x.shape[3]} came; training takes crops of {least} x {least} and larger"
+            )
         return list(self.body(x))
+
+
+def _resnet_beta(name: str, in_channels: int, output_stride: int, width: float) -> nn.Module:
+    return ResNetBeta(BETA_DEPTHS[name], in_channels=in_channels, output_stride=output_stride, width=width)
+
+
+OWN: dict[str, Callable[[str, int, int, float], nn.Module]] = dict.fromkeys(BETA_DEPTHS, _resnet_beta)
+"""Trunks that a paper needs and timm lacks: (name, in_channels, output_stride, width) -> a body with its `channels` and
+`strides` that returns a list of maps."""
 
 
 def trunk(
@@ -58,8 +73,8 @@ def trunk(
     >>> trunk("resnet18", output_stride=16).strides
     (2, 4, 8, 16, 16)
     """
-    if name in BETA_DEPTHS:
-        body: Any = ResNetBeta(BETA_DEPTHS[name], in_channels=in_channels, output_stride=output_stride, width=width)
+    if name in OWN:
+        body: Any = OWN[name](name, in_channels, output_stride, width)
         channels, strides = body.channels, body.strides
         if pretrained is True:
             raise AtrousError(f"encoder {name!r} has no published weights here: give a local .safetensors file instead")
@@ -82,7 +97,7 @@ def _from_timm(name: str, in_channels: int, output_stride: int, pretrained: bool
     import timm
 
     if name not in timm.list_models():
-        near = difflib.get_close_matches(name, [*timm.list_models(), *BETA_DEPTHS], n=4, cutoff=0.5)
+        near = difflib.get_close_matches(name, [*timm.list_models(), *OWN], n=4, cutoff=0.5)
         hint = f"; near it: {', '.join(near)}" if near else ""
         raise ValueError(f"encoder {name!r} is not known{hint}. `timm.list_models()` has them all")
     options: dict[str, Any] = {} if output_stride == 32 else {"output_stride": output_stride}
