@@ -335,3 +335,67 @@ def test_unexpected_errors_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(verbs, "inspect", broken)
     with pytest.raises(KeyError, match="a mistake of ours"):
         cli.main(["inspect", "."])
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file of the weights of an ImageNet classifier that was never trained."""
+    import timm
+    import torch
+
+    path = tmp_path_factory.mktemp("weights") / "resnet18.pth"
+    torch.save({"state_dict": timm.create_model("resnet18").state_dict()}, path)
+    return path
+
+
+def test_import_says_what_it_recognised_and_what_is_next(
+    run: Run, street: Path, classifier: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "model"
+    code, said, _ = run("import", classifier, "--as", "deeplab_v3plus", "--classes", "road, car", "--out", out)
+    assert code == 0
+    lines = said.splitlines()
+    assert lines[0] == "recognised: weights of the encoder resnet18, deeplab_v3plus here"
+    assert lines[-1] == f"model in {out}; next: atrous predict {out} IMAGES --out out/"
+    assert any("the head is fresh" in line for line in lines)
+    photo = next((street / "images" / "val").iterdir())
+    code, said, _ = run("predict", out, photo, "--out", tmp_path / "out", "--quiet")
+    assert (code, said.split(":")[0]) == (0, "1 images predicted, 0 failed")
+
+
+def test_import_as_json_is_one_document(run: Run, classifier: Path, tmp_path: Path) -> None:
+    words = ["--as", "deeplab_v3plus", "--classes", "road,car", "--option", "output_stride=8", "--json"]
+    code, said, _ = run("import", classifier, "--out", tmp_path / "model", *words)
+    found = json.loads(said)
+    assert (code, found["model"]) == (0, str(tmp_path / "model"))
+    assert found["recognised"].startswith("weights of the encoder resnet18")
+    assert any("the classifier is left out: fc" in note for note in found["notes"])
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert (config["classes"], config["options"]["output_stride"]) == (["road", "car"], 8)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["none.pth"], "none.pth: no such file"),
+        (["FILE"], "weights of no network that is known"),
+        (["FILE", "--as", "deeplab"], "model 'deeplab' is not known"),
+        (["FILE", "--as", "deeplab_v3plus", "--option", "out=x"], "--option out: is no option of a network"),
+        (
+            ["FILE", "--as", "deeplab_v3plus", "--encoder", "resnet50"],
+            "tensors of 'resnet50' are missing or of another",
+        ),
+        (["PICKLE"], "evil.pth: the pickle wants to call os.system; refused"),
+    ],
+)
+def test_import_refuses_in_one_line_and_writes_nothing(
+    run: Run, classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    evil = tmp_path / "evil.pth"
+    evil.write_bytes(b"\x80\x02cposix\nsystem\nX\x0c\x00\x00\x00touch marker\x85R.")
+    places = {"FILE": str(classifier), "PICKLE": str(evil)}
+    code, out, err = run("import", *(places.get(each, each) for each in arguments), "--out", "model")
+    assert (code, out) == (2, "")
+    assert words in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["evil.pth"]

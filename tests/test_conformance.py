@@ -10,26 +10,66 @@ from atrous import conformance
 from atrous.contract import AtrousError, Geometry, LabelSpace, Preprocessing
 from atrous.models import TABLE, Segmenter
 
-ENCODERS = {"deeplab_v3plus": ("resnet18", "resnet50_beta")}
-ENTRIES = [(name, {"encoder": each} if each else {}) for name in TABLE for each in ENCODERS.get(name, (None,))]
+VARIANTS = {
+    "fcn32s": ({"encoder": "resnet18", "output_stride": 8, "head": "torchvision"}, {"encoder": "resnet18"}),
+    "fcn8s": ({"encoder": "resnet18"}, {"at_once": True}),
+    "hypercolumn": ({"encoder": "resnet18"}, {"grid": 1}),
+    "unet": (
+        {"padding": "same", "norm": "batch"},
+        {"depth": 2},
+        {"encoder": "resnet18"},
+        {"encoder": "resnet18", "norm": "group"},
+    ),
+    "deeplab_v1": ({"variant": "7x7"}, {"variant": "4x4"}, {"multiscale_features": True}),
+    "deeplab_v2": (
+        {"encoder": "vgg16"},
+        {"encoder": "resnet50_caffe", "norm": "batch"},
+        {"encoder": "resnet18", "multiscale": True},
+    ),
+    "deeplab_v3": (
+        {"encoder": "resnet50_beta"},
+        {"encoder": "resnet18", "cascade": 3},
+        {"encoder": "resnet18", "head": "torchvision", "auxiliary": True},
+        {"encoder": "resnet18", "head": "smp"},
+        {"encoder": "resnet18", "output_stride": 8, "norm": "frozen"},
+    ),
+    "deeplab_v3plus": (
+        {"encoder": "resnet18"},
+        {"encoder": "resnet50_beta"},
+        {"encoder": "resnet18", "head": "smp"},
+        {"encoder": "xception65"},
+        {"encoder": "resnet18", "norm": "group", "output_stride": 32},
+    ),
+}
+ENTRIES = [(name, options) for name in TABLE for options in ({}, *VARIANTS.get(name, ()))]
 PAPER = {
     "fcn32s": 134_346_581,
     "fcn16s": 134_357_354,
     "fcn8s": 134_362_751,
+    "hypercolumn": 137_890_919,
     "unet": 31_033_045,
+    "deconvnet": 251_805_653,
+    "deeplab_v1": 20_505_429,
+    "deeplab_v2": 44_048_532,
+    "deeplab_v3": 58_040_661,
     "deeplab_v3plus": 59_344_309,
 }
 FEW = ((1, 1), (1, 65), (50, 33))
 
 
-@pytest.mark.parametrize(("name", "options"), ENTRIES, ids=lambda value: value if isinstance(value, str) else "")
+def worded(value):
+    """Return what the table's test is called."""
+    return value if isinstance(value, str) else "-".join(f"{key}={each}" for key, each in value.items())
+
+
+@pytest.mark.parametrize(("name", "options"), ENTRIES, ids=worded)
 def test_the_table_conforms(name, options):
     conformance.check(TABLE[name], width=1 / 8, **options)
 
 
 @pytest.mark.parametrize("name", TABLE)
 def test_one_channel_conforms(name):
-    options = {"encoder": "resnet18"} if name == "deeplab_v3plus" else {}
+    options = {"encoder": "resnet18"} if name.startswith("deeplab_v3") else {}
     grey = Preprocessing(mean=(0.5,), std=(0.25,), padding="mirror")
     conformance.check(TABLE[name], classes=2, preprocessing=grey, in_channels=1, width=1 / 16, sizes=FEW, **options)
 

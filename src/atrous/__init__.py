@@ -9,8 +9,19 @@ from typing import Any
 
 __version__ = version("atrous")
 
-_VERBS = ("evaluate", "inspect", "load", "predict", "train")
-_ROOMS = ("conformance", "contract", "data", "evaluation", "layers", "models", "prediction", "recipes", "training")
+_VERBS = ("evaluate", "import_weights", "inspect", "load", "predict", "train")
+_ROOMS = (
+    "conformance",
+    "contract",
+    "data",
+    "evaluation",
+    "foreign",
+    "layers",
+    "models",
+    "prediction",
+    "recipes",
+    "training",
+)
 
 __all__ = ["__version__", *_VERBS]  # noqa: PLE0604  (the names are made by __getattr__, on demand)
 

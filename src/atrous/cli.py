@@ -117,6 +117,9 @@ def train(  # noqa: PLR0913  (the flags are the recipe's fields, each with its o
     augment: Annotated[Literal["none", "light"] | None, Parameter(help="How crops are varied.")] = None,
     scale: Annotated[tuple[float, float] | None, Parameter(help="Smallest and largest zoom.")] = None,
     compare: Annotated[Literal["resized", "grid"] | None, Parameter(help="Where the loss is taken.")] = None,
+    loss_weights: Annotated[
+        list[float] | None, Parameter(consume_multiple=True, help="One per output of a network with several losses.")
+    ] = None,
     precision: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"] | None, Parameter(help="Of the network's arithmetic.")
     ] = None,
@@ -152,6 +155,7 @@ def train(  # noqa: PLR0913  (the flags are the recipe's fields, each with its o
         "augment": augment,
         "scale": scale,
         "compare": compare,
+        "loss_weights": None if loss_weights is None else tuple(loss_weights),
         "precision": precision,
         "seed": seed,
     }
@@ -224,6 +228,42 @@ def predict(
         where = ", ".join(str(out / kind) for kind in kinds) if done else "nothing was written"
         print(f"{done} images predicted, {len(failed)} failed: {where}")
     return 1 if failed else 0
+
+
+@app.command(name="import")
+def import_weights(
+    file: Annotated[Path, Parameter(help="Weights: .pth, .pt, .safetensors, .caffemodel or .h5.")],
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="The model folder that is written.")],
+    model: Annotated[
+        str | None, Parameter(name="--as", help="The network, where the file does not tell (weights of a trunk).")
+    ] = None,
+    classes: Classes = None,
+    encoder: Annotated[str | None, Parameter(help="The trunk, where the file does not tell: timm's name.")] = None,
+    options: Annotated[
+        list[str] | None, Parameter(name="--option", help="A keyword of the network, like output_stride=8.")
+    ] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> int:
+    """Turn weights of others into a model folder. Nothing in the file is run; what does not fit is refused."""
+    from atrous import verbs
+
+    lines: list[str] = []
+    names = flags.wishes(classes, None, None)["classes"]
+    options_given = flags.options_of(options) or {}
+    for name in {"path", "out", "model", "classes", "encoder", "listener"} & set(options_given):
+        raise ValueError(f"--option {name}: is no option of a network; see --{name} in atrous import --help")
+    written = verbs.import_weights(
+        file, out=out, model=model, classes=names, encoder=encoder, listener=lines.append, **options_given
+    )
+    if as_json:
+        return _print_json({"model": str(written), "recognised": lines[0].partition(": ")[2], "notes": lines[1:]})
+    for line in () if quiet else lines:
+        print(line)
+    print(f"model in {written}; next: atrous predict {written} IMAGES --out out/")
+    return 0
 
 
 @app.command

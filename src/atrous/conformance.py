@@ -220,9 +220,11 @@ def check_forward_changes_nothing(net: nn.Module, channels: int = 3) -> None:
 def check_gradient(net: nn.Module, channels: int = 3) -> None:
     """See that a training step on one crop, of two strides or the least there is, reaches every parameter."""
     net = awaken(copy.deepcopy(net)).train()
+    # What only training looks at, such as an auxiliary head, is in `supervised`.
+    trained_by = getattr(net, "supervised", lambda images: (net(images),))
     with _naming(net, "a batch of one small crop in training mode"):
-        logits = net(_crop(net, channels))
-    (logits * torch.randn_like(logits)).sum().backward()
+        outputs = trained_by(_crop(net, channels))
+    sum((logits * torch.randn_like(logits)).sum() for logits in outputs).backward()
     trained = [(name, parameter.grad) for name, parameter in net.named_parameters() if parameter.requires_grad]
     silent = [name for name, gradient in trained if gradient is None or not gradient.any()]
     _require(not silent, net, f"no gradient reaches {', '.join(silent)}")

@@ -216,7 +216,8 @@ class Recipe:
     `options` are further keywords of the network's builder. `crop` is (height, width), or one number for a square; it
     is rounded up to a size the network takes. `precision` `"auto"` is bfloat16 where the device has matrix units for
     it, else float32. `warm_up` is in steps, a tenth of the run at most. `compare` says where the loss is taken: on
-    logits resized to the labels, or on the network's own grid with the labels decimated.
+    logits resized to the labels, or on the network's own grid with the labels decimated. `loss_weights` has a weight
+    per output of a network that is trained on several, the main one first; without any, all are 1.
     """
 
     model: str = "deeplab_v3plus"
@@ -237,6 +238,7 @@ class Recipe:
     warm_up: Annotated[int, Field(ge=0)] = 100
     encoder_rate: Annotated[float, Field(ge=0)] = 1.0
     compare: Literal["resized", "grid"] = "resized"
+    loss_weights: tuple[Annotated[float, Field(ge=0)], ...] = ()
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     seed: Annotated[int, Field(ge=0)] = 0
 
@@ -249,4 +251,6 @@ class Recipe:
     def _check(self) -> Recipe:
         if self.scale[0] > self.scale[1]:
             raise ValueError(f"scale {self.scale} is (smallest, largest)")
+        if self.loss_weights and not any(self.loss_weights):
+            raise ValueError(f"loss_weights {self.loss_weights} are all 0: nothing would be learnt")
         return self

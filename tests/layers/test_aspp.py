@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from atrous.layers.aspp import ASPP, RATES, ImagePooling
-from atrous.layers.atrous import convolution, separable_convolution
+from atrous.layers.atrous import convolution, initialise, separable_convolution
 from atrous.layers.norm import BatchNorm
 
 
@@ -59,6 +59,30 @@ def test_separable_convolution_has_norm_and_relu_after_both_parts():
     assert [type(layer) for layer in block] == [nn.Conv2d, BatchNorm, nn.ReLU, nn.Conv2d, BatchNorm, nn.ReLU]
     assert (block[0].groups, block[0].dilation, block[3].kernel_size) == (3, (2, 2), (1, 1))
     assert block(images(1, 3, 8, 6)).shape == (1, 5, 8, 6)
+
+
+@torch.no_grad()
+def test_separable_convolution_without_anything_between():
+    block = separable_convolution(3, 5, rate=2, between=False).eval()
+    assert [type(layer) for layer in block] == [nn.Conv2d, nn.Conv2d, BatchNorm, nn.ReLU]
+    assert (block[0].groups, block[0].dilation, block[1].kernel_size) == (3, (2, 2), (1, 1))
+    aspp = ASPP(4, 2, separable=True, between=False)
+    assert [len(branch) for branch in aspp.branches] == [3, 4, 4, 4]
+
+
+@pytest.mark.parametrize("rates", [(), (6, 0)])
+def test_rates_that_are_none_are_refused(rates):
+    with pytest.raises(ValueError, match=r"rates \(.*\) came; atrous rates are 1 and above, such as \(6, 12, 18\)"):
+        ASPP(4, 2, rates=rates)
+
+
+def test_initialisation():
+    part, classify = nn.Sequential(convolution(8, 64), nn.ReLU()), nn.Conv2d(64, 64, 1)
+    initialise([part], classify)
+    assert part[0][0].weight.std().item() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.05)
+    assert classify.weight.std().item() == pytest.approx(0.01, rel=0.05)
+    assert not classify.bias.any()
+    initialise([], nn.Conv2d(4, 2, 1, bias=False))
 
 
 @torch.no_grad()

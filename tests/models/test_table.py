@@ -17,7 +17,7 @@ def test_names_are_the_builders():
 
 @pytest.mark.parametrize("name", TABLE)
 def test_every_model_has_the_common_options_and_attributes(name):
-    encoder = "resnet18" if name == "deeplab_v3plus" else None
+    encoder = "resnet18" if name in ("deeplab_v2", "deeplab_v3", "deeplab_v3plus") else None
     with torch.device("meta"):
         net = build(name, 5, in_channels=2, encoder=encoder, pretrained=False, output_stride=None, width=1 / 16)
         side = net.geometry.valid(2 * net.geometry.margin + 1)

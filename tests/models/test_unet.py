@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from atrous import conformance
 from atrous.contract import Geometry, mirrored
-from atrous.models.unet import Expansion, centre, unet
+from atrous.layers.norm import FrozenBatchNorm
+from atrous.models.unet import Expansion, centre, same_geometry, unet, valid_geometry
 
 
 def parameters(net):
@@ -116,7 +118,7 @@ def carried(through):
 
     A layer that concatenates listens to the skip at that level (its second channel), and below to what comes up.
     """
-    net = unet(1, in_channels=1, width=1e-9).double().eval()
+    net = unet(2, in_channels=1, width=1e-9).double().eval()
     for layer in net.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             layer.weight.zero_()
@@ -133,7 +135,7 @@ def carried(through):
 @torch.no_grad()
 def test_the_finest_level_returns_the_image_less_its_margin():
     image = images(1, 1, 204, 220).abs()
-    torch.testing.assert_close(carried(1)(image), image[..., 92:-92, 92:-92])
+    torch.testing.assert_close(carried(1)(image)[:, :1], image[..., 92:-92, 92:-92])
 
 
 @pytest.mark.parametrize(("through", "cell"), [(1, 1), (2, 2), (3, 4), (4, 8), (5, 16)])
@@ -154,7 +156,7 @@ def test_every_level_comes_back_where_it_was(through, cell):
 @torch.no_grad()
 def test_receptive_field_of_the_bottom(place):
     """140 pixels at stride 16, from 16 j on: a pixel that is not a number reaches those units and no others."""
-    net = unet(1, in_channels=1, width=1e-9).eval()
+    net = unet(2, in_channels=1, width=1e-9).eval()
     image = torch.zeros(1, 1, 204, 188)
     image[0, 0, place, 94] = torch.nan
     reached = net.encoder(image)[4].isnan().any(3).flatten().tolist()
@@ -242,12 +244,149 @@ def test_gradient_reaches_every_parameter():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"encoder": "resnet50"}, "encoder 'resnet50' came, but the contracting path is its own; leave encoder out"),
-        ({"pretrained": True}, "pretrained True came, but U-Net is trained from scratch; leave it out"),
+        ({"encoder": "resnet18", "depth": 3}, "depth 3 came with encoder 'resnet18', which has levels of its own"),
+        (
+            {"encoder": "resnet18", "channels": 9},
+            "channels 9 came with encoder 'resnet18', .*; leave channels or the enc",
+        ),
+        ({"encoder": "resnet18", "padding": "full"}, "padding 'full' came with encoder 'resnet18'"),
+        ({"encoder": "resnet18", "upsampling": "nearest"}, "upsampling 'nearest' came with encoder 'resnet18'"),
+        ({"padding": "full"}, r"padding 'full' came; give 'valid' \(the paper's\) or 'same'"),
+        ({"depth": 0}, "depth 0 came; U-Net has 1 to 7 pools, the paper's 4"),
+        ({"depth": 8}, "depth 8 came; U-Net has 1 to 7"),
+        ({"channels": 0}, "0 channels came; the first level has 1 or more, the paper's 64"),
+        ({"upsampling": "cubic"}, "upsampling 'cubic' came; there is 'transposed'"),
+        ({"pretrained": True}, "pretrained True came, but U-Net is trained from scratch; leave it out, or g"),
         ({"output_stride": 8}, "output_stride 8 came, but its logits have stride 1; leave it out"),
-        ({"classes": 0}, "0 classes came; give 1 or more"),
+        ({"classes": 1}, r"1 classes came; a segmentation has 2 to 255"),
+        ({"in_channels": 0}, "0 input channels came"),
     ],
 )
 def test_builder_refuses(options, words):
     with pytest.raises(ValueError, match=f"unet: {words}"):
         unet(**options, width=1 / 64)
+
+
+def test_an_unknown_norm_is_refused():
+    with pytest.raises(ValueError, match="norm 'instance' came; there are batch, frozen, group"):
+        unet(norm="instance", width=1 / 64)
+
+
+# Options --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        ({"padding": "same"}, 31_033_045),
+        ({"padding": "same", "norm": "batch"}, 31_038_933),
+        ({"padding": "same", "norm": "frozen"}, 31_038_933),
+        ({"padding": "same", "norm": "group"}, 31_038_933),
+        ({"norm": "batch"}, 31_038_933),
+    ],
+)
+def test_parameter_counts_of_the_options(options, count):
+    with torch.device("meta"):
+        assert parameters(unet(**options)) == count
+
+
+def test_names_without_options_stay_the_papers():
+    with torch.device("meta"):
+        names = {name.rpartition(".")[0] for name, _ in unet().named_parameters()}
+    levels = [f"encoder.{level}" for level in ("level1", "level2", "level3", "level4", "bottom")]
+    steps = [f"expand{level}" for level in (1, 2, 3, 4)]
+    doubles = [*levels, *(f"{step}.convolutions" for step in steps)]
+    assert names == {f"{each}.{place}" for each in doubles for place in (0, 2)} | {f"{s}.up" for s in steps} | {"score"}
+
+
+def test_geometries_of_the_paper():
+    assert valid_geometry(4) == Geometry(multiple=16, offset=12, minimum=188, margin=92, stride=1)
+    assert same_geometry(4) == Geometry(multiple=16, minimum=32, stride=1)
+    assert [valid_geometry(depth).minimum for depth in (1, 2, 3)] == [20, 44, 92]
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize("depth", range(1, 8))
+def test_every_depth_fits_its_geometry(depth, padding):
+    with torch.device("meta"):
+        net = unet(2, width=1 / 64, depth=depth, padding=padding)
+        geometry = net.geometry
+        for side in (geometry.minimum, geometry.valid(geometry.minimum + 1)):
+            logits = net(torch.empty(1, 3, side, geometry.minimum))
+            assert logits.shape[2:] == (side - 2 * geometry.margin, geometry.minimum - 2 * geometry.margin)
+    layers = [layer for layer in net.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
+    assert len(layers) == 5 * depth + 3
+    assert net.encoder.bottom[0].out_channels == 2**depth
+
+
+def test_valid_skips_are_cropped_alike_on_both_sides():
+    """Every depth leaves an even difference, so the centre is exact."""
+    for depth in range(1, 8):
+        side = valid_geometry(depth).minimum
+        skips = []
+        for _ in range(depth):
+            skips.append(side - 4)
+            assert skips[-1] % 2 == 0
+            side = skips[-1] // 2
+        side -= 4
+        for skip in reversed(skips):
+            assert (skip - 2 * side) % 2 == 0
+            side = 2 * side - 4
+        assert side == 4
+
+
+def test_channels_and_width_scale_every_level():
+    with torch.device("meta"):
+        net = unet(2, channels=32, depth=2, width=1 / 4)
+    assert [net.encoder.level1[0].out_channels, net.encoder.bottom[0].out_channels] == [8, 32]
+    assert net.score.in_channels == 8
+
+
+def test_norms_replace_the_biases():
+    net = unet(2, padding="same", norm="frozen", width=1 / 64)
+    assert [type(layer).__name__ for layer in net.encoder.level1] == ["Conv2d", "FrozenBatchNorm", "ReLU"] * 2
+    assert isinstance(net.expand1.convolutions[1], FrozenBatchNorm)
+    assert all(layer.bias is None for layer in net.modules() if isinstance(layer, nn.Conv2d) and layer is not net.score)
+    assert net.expand1.up.bias is not None
+    assert isinstance(unet(2, norm="group", width=1 / 64).encoder.bottom[4], nn.GroupNorm)
+
+
+@torch.no_grad()
+def test_same_padding_equals_valid_inside():
+    """Far from the border, padding changes nothing: the two share every weight."""
+    torch.manual_seed(0)
+    valid = unet(2, in_channels=1, width=1 / 16, depth=2).double().eval()
+    same = unet(2, in_channels=1, width=1 / 16, depth=2, padding="same").double().eval()
+    same.load_state_dict(valid.state_dict())
+    image = images(1, 1, 92, 108)
+    torch.testing.assert_close(valid(image), same(image)[..., 20:-20, 20:-20])
+    assert (same.preprocessing_padding, valid.preprocessing_padding) == ("mean", "mirror")
+
+
+def test_sides_that_are_no_multiples_are_refused():
+    net = unet(2, padding="same", width=1 / 64)
+    with pytest.raises(ValueError, match=r"40 x 31 came; sides are 32 or more and multiples of 16: pad it to 48 x 32"):
+        net(torch.zeros(1, 3, 40, 31))
+
+
+def test_one_least_crop_can_be_trained_on():
+    net = unet(2, padding="same", norm="batch", width=1 / 64).train()
+    net(torch.zeros(1, 3, 32, 32)).sum().backward()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"padding": "same"},
+        {"norm": "batch"},
+        {"padding": "same", "norm": "batch"},
+        {"padding": "same", "norm": "frozen"},
+        {"padding": "same", "norm": "group", "depth": 2},
+        {"depth": 1},
+        {"depth": 3, "channels": 32, "dropout": 0.1},
+        {"depth": 5, "padding": "same", "width": 1 / 32},
+    ],
+    ids=str,
+)
+def test_variants_conform(options):
+    conformance.check(unet, **({"width": 1 / 8} | options))

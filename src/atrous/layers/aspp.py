@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -31,8 +34,10 @@ class ImagePooling(nn.Module):
 class ASPP(nn.Module):
     """Five views of one map, concatenated and projected: 1x1, three atrous 3x3, and the image's mean.
 
-    (n, inputs, h, w) -> (n, channels, h, w). `separable` makes the 3x3 ones depthwise separable (v3+). Dropout
-    follows the projection in the authors' code, not in the paper.
+    (n, inputs, h, w) -> (n, channels, h, w). `separable` makes the 3x3 ones depthwise separable (v3+), `between` with
+    norm and ReLU between their parts. Dropout follows the projection in the authors' code, not in the paper.
+
+    Raises `ValueError` for no rates, and for a rate below 1.
 
     Source: DeepLab v3 section 3.3; v3+ section 3.1.
 
@@ -45,12 +50,16 @@ class ASPP(nn.Module):
         inputs: int,
         channels: int = 256,
         *,
-        rates: tuple[int, ...] = RATES[16],
+        rates: Sequence[int] = RATES[16],
         separable: bool = False,
+        between: bool = True,
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        atrous = separable_convolution if separable else convolution
+        if not rates or min(rates) < 1:
+            raise ValueError(f"rates {tuple(rates)} came; atrous rates are 1 and above, such as {RATES[16]}")
+        atrous = partial(separable_convolution, between=between) if separable else convolution
+        self.channels = channels
         self.branches = nn.ModuleList(
             [convolution(inputs, channels, 1), *(atrous(inputs, channels, rate=rate) for rate in rates)]
         )

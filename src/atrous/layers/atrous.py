@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from torch import nn
 
 from atrous.layers.norm import BatchNorm
@@ -27,8 +29,10 @@ def convolution(
     return nn.Sequential(*layers, nn.ReLU(inplace=True)) if relu else nn.Sequential(*layers)
 
 
-def separable_convolution(inputs: int, outputs: int, *, rate: int = 1) -> nn.Sequential:
+def separable_convolution(inputs: int, outputs: int, *, rate: int = 1, between: bool = True) -> nn.Sequential:
     """Return a 3x3 atrous convolution of each channel alone, then a 1x1 across channels, norm and ReLU after both.
+
+    Without `between` they come after the 1x1 only, as in segmentation_models_pytorch.
 
     Source: DeepLab v3+ (arXiv 1802.02611) section 3.1, "atrous separable convolution".
 
@@ -36,5 +40,21 @@ def separable_convolution(inputs: int, outputs: int, *, rate: int = 1) -> nn.Seq
     [(8, 1, 3, 3), (4, 8, 1, 1)]
     """
     depthwise = nn.Conv2d(inputs, inputs, 3, 1, rate, dilation=rate, groups=inputs, bias=False)
-    norm = BatchNorm(inputs)
-    return nn.Sequential(depthwise, norm, nn.ReLU(inplace=True), *convolution(inputs, outputs, 1))
+    activated = (BatchNorm(inputs), nn.ReLU(inplace=True)) if between else ()
+    return nn.Sequential(depthwise, *activated, *convolution(inputs, outputs, 1))
+
+
+def initialise(parts: Iterable[nn.Module], classify: nn.Conv2d) -> None:
+    """Draw the convolutions of `parts` from He's distribution, and those that score from a normal of deviation 0.01.
+
+    Source: the released code of DeepLab v3 (arXiv 1706.05587) for the scores.
+
+    >>> initialise([convolution(4, 8)], nn.Conv2d(8, 2, 1))
+    """
+    for part in parts:
+        for layer in part.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+    nn.init.normal_(classify.weight, std=0.01)
+    if classify.bias is not None:
+        nn.init.zeros_(classify.bias)

@@ -58,8 +58,8 @@ class FrozenBatchNorm(nn.Module):
 def with_norm(module: nn.Module, norm: Norm) -> nn.Module:
     """Replace every batch norm in `module` by the wished one, in place, and return the module.
 
-    Frozen ones keep scale, shift and statistics; group norms keep scale and shift and have 32 groups, or the largest
-    divisor of the channels below. Norms that carry their activation (timm's) keep it.
+    Frozen ones keep scale, shift and statistics; group norms keep scale and shift and have 32 groups, or as many as
+    leave two channels or more to each. Norms that carry their activation (timm's) keep it.
 
     Raises `ValueError` for another name, and where the module has no batch norm to replace.
 
@@ -89,7 +89,9 @@ def _replaced(old: Any, norm: Norm) -> nn.Module:
         new = FrozenBatchNorm(old.num_features, old.eps)
         new.load_state_dict(old.state_dict())
     else:
-        groups = next(count for count in range(min(GROUPS, old.num_features), 0, -1) if old.num_features % count == 0)
+        # A group of one channel has a single value where image pooling has left one, and then no deviation.
+        most = max(1, min(GROUPS, old.num_features // 2))
+        groups = next(count for count in range(most, 0, -1) if old.num_features % count == 0)
         new = nn.GroupNorm(groups, old.num_features, old.eps)
         new.load_state_dict({"weight": old.weight, "bias": old.bias})
     new.to(old.weight.device)

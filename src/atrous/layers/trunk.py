@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,10 @@ from torch import Tensor, nn
 from atrous.contract import AtrousError, Geometry
 from atrous.layers.resnet_beta import DEPTHS as BETA_DEPTHS
 from atrous.layers.resnet_beta import ResNetBeta
+from atrous.layers.resnet_caffe import DEPTHS as CAFFE_DEPTHS
+from atrous.layers.resnet_caffe import ResNetCaffe
 from atrous.layers.vgg import colours_adapted
+from atrous.layers.xception import Xception65
 
 
 class Trunk(nn.Module):
@@ -45,9 +48,25 @@ def _resnet_beta(name: str, in_channels: int, output_stride: int, width: float) 
     return ResNetBeta(BETA_DEPTHS[name], in_channels=in_channels, output_stride=output_stride, width=width)
 
 
-OWN: dict[str, Callable[[str, int, int, float], nn.Module]] = dict.fromkeys(BETA_DEPTHS, _resnet_beta)
+def _resnet_caffe(name: str, in_channels: int, output_stride: int, width: float) -> nn.Module:
+    return ResNetCaffe(CAFFE_DEPTHS[name], in_channels=in_channels, output_stride=output_stride, width=width)
+
+
+def _xception(name: str, in_channels: int, output_stride: int, width: float) -> nn.Module:
+    paper = name == "xception65_paper"
+    return Xception65(in_channels=in_channels, output_stride=output_stride, width=width, relu_between=paper)
+
+
+OWN: dict[str, Callable[[str, int, int, float], nn.Module]] = {
+    **dict.fromkeys(BETA_DEPTHS, _resnet_beta),
+    **dict.fromkeys(CAFFE_DEPTHS, _resnet_caffe),
+    **dict.fromkeys(("xception65", "xception65_paper"), _xception),
+}
 """Trunks that a paper needs and timm lacks: (name, in_channels, output_stride, width) -> a body with its `channels` and
 `strides` that returns a list of maps."""
+
+PUBLISHED = ("xception65",)
+"""Those of them for which timm has weights under the same names."""
 
 
 def trunk(
@@ -76,13 +95,15 @@ def trunk(
     if name in OWN:
         body: Any = OWN[name](name, in_channels, output_stride, width)
         channels, strides = body.channels, body.strides
-        if pretrained is True:
+        if pretrained is True and name not in PUBLISHED:
             raise AtrousError(f"encoder {name!r} has no published weights here: give a local .safetensors file instead")
+        if pretrained is True:
+            _load_state(body, _from_timm(name, 3, 32, True, 1.0).state_dict(), "timm", name)
     else:
         body = _from_timm(name, in_channels, output_stride, pretrained is True, width)
         channels, strides = body.feature_info.channels(), body.feature_info.reduction()
     if multigrid is not None:
-        _set_multigrid(body, name, multigrid)
+        set_multigrid(body, name, multigrid)
     if isinstance(pretrained, str | Path):
         _load_file(body, pretrained, name)
     try:
@@ -123,7 +144,11 @@ def _from_timm(name: str, in_channels: int, output_stride: int, pretrained: bool
         ) from error
 
 
-def _set_multigrid(body: nn.Module, name: str, multigrid: Sequence[int]) -> None:
+def set_multigrid(body: nn.Module, name: str, multigrid: Sequence[int]) -> None:
+    """Multiply the atrous rates of the last stage's units, in place; raises `ValueError` unless there are as many.
+
+    Source: DeepLab v3 section 3.2.1.
+    """
     units = getattr(body, "layer4", None)
     if units is None or len(units) != len(multigrid):
         have = "no ResNet stage" if units is None else f"{len(units)} units"
@@ -145,6 +170,10 @@ def _load_file(body: nn.Module, path: str | Path, name: str) -> None:
         state = load_file(path)
     except SafetensorError as error:
         raise AtrousError(f"{path}: not a readable .safetensors file ({error})") from error
+    _load_state(body, state, path, name)
+
+
+def _load_state(body: nn.Module, state: Mapping[str, Tensor], path: str | Path, name: str) -> None:
     wanted = body.state_dict()
     # timm flattens names where it cuts an encoder into stages (stem.0 becomes stem_0), so names meet without dots.
     given = {key.replace(".", "_"): value for key, value in state.items()}

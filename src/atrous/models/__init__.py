@@ -13,8 +13,14 @@ from typing import Any
 
 from torch import nn
 
+from atrous.models.deconvnet import deconvnet
+from atrous.models.deeplab_v1 import deeplab_v1
+from atrous.models.deeplab_v2 import deeplab_v2
+from atrous.models.deeplab_v3 import deeplab_v3
 from atrous.models.deeplab_v3plus import deeplab_v3plus
 from atrous.models.fcn import fcn8s, fcn16s, fcn32s
+from atrous.models.hypercolumn import hypercolumn
+from atrous.models.multiscale import MultiScale
 from atrous.models.segmenter import Segmenter
 from atrous.models.unet import unet
 
@@ -22,11 +28,32 @@ TABLE: dict[str, Callable[..., nn.Module]] = {
     "fcn32s": fcn32s,
     "fcn16s": fcn16s,
     "fcn8s": fcn8s,
+    "hypercolumn": hypercolumn,
     "unet": unet,
+    "deconvnet": deconvnet,
+    "deeplab_v1": deeplab_v1,
+    "deeplab_v2": deeplab_v2,
+    "deeplab_v3": deeplab_v3,
     "deeplab_v3plus": deeplab_v3plus,
 }
 
-__all__ = ["TABLE", "Segmenter", "build", "deeplab_v3plus", "described", "fcn8s", "fcn16s", "fcn32s", "unet"]
+__all__ = [
+    "TABLE",
+    "MultiScale",
+    "Segmenter",
+    "build",
+    "deconvnet",
+    "deeplab_v1",
+    "deeplab_v2",
+    "deeplab_v3",
+    "deeplab_v3plus",
+    "described",
+    "fcn8s",
+    "fcn16s",
+    "fcn32s",
+    "hypercolumn",
+    "unet",
+]
 
 
 def build(name: str, classes: int, **options: Any) -> nn.Module:
@@ -38,7 +65,8 @@ def build(name: str, classes: int, **options: Any) -> nn.Module:
     4
     """
     if name not in TABLE:
-        near = difflib.get_close_matches(name, TABLE, n=3, cutoff=0.4)
+        plain = {_plain(each): each for each in TABLE}
+        near = [plain[each] for each in difflib.get_close_matches(_plain(name), plain, n=3, cutoff=0.5)]
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         raise ValueError(f"model {name!r} is not known; there are {', '.join(TABLE)}.{hint}")
     builder = TABLE[name]
@@ -47,6 +75,11 @@ def build(name: str, classes: int, **options: Any) -> nn.Module:
         if key not in known:
             raise ValueError(f"{name} has no option {key!r}; it has {', '.join(known)}")
     return builder(classes, **options)
+
+
+def _plain(name: str) -> str:
+    """Return a name as it is compared: papers and libraries write one network as v3+, v3plus and V3Plus."""
+    return name.lower().replace("+", "plus").replace("_", "").replace("-", "")
 
 
 def described() -> list[dict[str, str]]:

@@ -24,53 +24,84 @@ What the figure leaves open, and what is done here: an up-convolution is a trans
 is cropped at its centre and concatenated as [upsampled, skip], the order of phseg_v5; "drop-out at the end of the
 contracting path" is rate 0.5 after the last two levels, again as in phseg_v5. What differs from the paper: the defaults
 are three channels and 21 classes, as of every network here; the paper's EM network is `unet(2, in_channels=1)`.
+
+Options lead away from the paper: `padding="same"` pads every convolution, so that logits cover the image, whose sides
+are multiples of 16 then; a `norm` follows every 3x3 convolution, whose bias it makes superfluous; `depth` is the number
+of pools, `channels` those of the first level; an `encoder` takes the contracting path's place, see `unet_encoder`.
 """
 
 from __future__ import annotations
 
 from math import sqrt
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from atrous.contract import Geometry
+from atrous.layers.norm import BatchNorm, Norm, with_norm
+from atrous.layers.vgg import scaled_channels
+from atrous.models.arguments import check_arguments
+from atrous.models.unet_encoder import EncoderUNet, check_sides, unet_on_encoder
+
+Padding = Literal["valid", "same"]
 
 
-def double_convolution(in_channels: int, channels: int) -> nn.Sequential:
-    """Return two valid 3x3 convolutions with ReLU: (n, in_channels, h, w) to (n, channels, h - 4, w - 4).
+def double_convolution(in_channels: int, channels: int, *, padding: Padding = "valid", norm: bool = False) -> nn.Module:
+    """Return two 3x3 convolutions with ReLU: (n, in_channels, h, w) to (n, channels, h - 4, w - 4), or h, w if padded.
+
+    With `norm` batch norm stands between convolution and ReLU, and the convolution has no bias.
 
     Source: U-Net, section 2.
+
+    >>> double_convolution(1, 2)(torch.zeros(1, 1, 8, 9)).shape
+    torch.Size([1, 2, 4, 5])
     """
-    return nn.Sequential(
-        nn.Conv2d(in_channels, channels, kernel_size=3),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(channels, channels, kernel_size=3),
-        nn.ReLU(inplace=True),
-    )
+    layers: list[nn.Module] = []
+    for inputs in (in_channels, channels):
+        layers.append(nn.Conv2d(inputs, channels, kernel_size=3, padding=int(padding == "same"), bias=not norm))
+        layers.extend([BatchNorm(channels)] if norm else [])
+        layers.append(nn.ReLU(inplace=True))
+    return nn.Sequential(*layers)
 
 
 class ContractingPath(nn.Module):
-    """The left side of the U: images to the features of five levels, at strides 1, 2, 4, 8 and 16."""
+    """The left side of the U: images to the features of every level, at strides 1, 2, 4, ... and of the bottom."""
 
-    def __init__(self, in_channels: int, channels: tuple[int, ...], dropout: float) -> None:
+    def __init__(self, in_channels: int, channels: list[int], *, padding: Padding, norm: bool, dropout: float) -> None:
         super().__init__()
-        self.level1 = double_convolution(in_channels, channels[0])
-        self.level2 = double_convolution(channels[0], channels[1])
-        self.level3 = double_convolution(channels[1], channels[2])
-        self.level4 = double_convolution(channels[2], channels[3])
-        self.bottom = double_convolution(channels[3], channels[4])
+        sources = [in_channels, *channels]
+        for level in range(1, len(channels)):
+            convolutions = double_convolution(sources[level - 1], sources[level], padding=padding, norm=norm)
+            self.add_module(f"level{level}", convolutions)
+        self.bottom = double_convolution(sources[-2], sources[-1], padding=padding, norm=norm)
+        self.depth = len(channels) - 1
         self.pool = nn.MaxPool2d(2)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Return the features of the four levels, finest first, and of the bottom."""
-        level1 = self.level1(images)  # (n, 64, h - 4, w - 4)
-        level2 = self.level2(self.pool(level1))  # (n, 128, h / 2 - 6, w / 2 - 6)
-        level3 = self.level3(self.pool(level2))  # (n, 256, h / 4 - 7, w / 4 - 7)
-        level4 = self.dropout(self.level4(self.pool(level3)))  # (n, 512, h / 8 - 7.5, w / 8 - 7.5)
-        bottom = self.dropout(self.bottom(self.pool(level4)))  # (n, 1024, h / 16 - 7.75, w / 16 - 7.75)
-        return level1, level2, level3, level4, bottom
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Return the features of the levels, finest first, and of the bottom."""
+        levels = [getattr(self, f"level{level}") for level in range(1, self.depth + 1)]
+        features = [levels[0](images)]  # (n, 64, h - 4, w - 4)
+        for level in levels[1:]:
+            features.append(level(self.pool(features[-1])))  # (n, 128, h / 2 - 6, w / 2 - 6) and so on
+        features[-1] = self.dropout(features[-1])  # (n, 512, h / 8 - 7.5, w / 8 - 7.5)
+        bottom = self.dropout(self.bottom(self.pool(features[-1])))  # (n, 1024, h / 16 - 7.75, w / 16 - 7.75)
+        return [*features, bottom]
+
+
+def up_convolution(name: str, in_channels: int, channels: int) -> nn.Module:
+    """Return what enlarges (n, in_channels, h, w) to (n, channels, 2h, 2w): `"transposed"`, of kernel and stride 2.
+
+    Raises `ValueError` for another name.
+
+    >>> up_convolution("transposed", 4, 2)(torch.zeros(1, 4, 3, 5)).shape
+    torch.Size([1, 2, 6, 10])
+    """
+    if name != "transposed":
+        raise ValueError(f"unet: upsampling {name!r} came; there is 'transposed'")
+    return nn.ConvTranspose2d(in_channels, channels, kernel_size=2, stride=2)
 
 
 class Expansion(nn.Module):
@@ -79,13 +110,21 @@ class Expansion(nn.Module):
     Source: U-Net, section 2 and figure 1.
     """
 
-    def __init__(self, in_channels: int, skip_channels: int) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        skip_channels: int,
+        *,
+        padding: Padding = "valid",
+        norm: bool = False,
+        upsampling: str = "transposed",
+    ) -> None:
         super().__init__()
-        self.up = nn.ConvTranspose2d(in_channels, skip_channels, kernel_size=2, stride=2)
-        self.convolutions = double_convolution(2 * skip_channels, skip_channels)
+        self.up = up_convolution(upsampling, in_channels, skip_channels)
+        self.convolutions = double_convolution(2 * skip_channels, skip_channels, padding=padding, norm=norm)
 
     def forward(self, features: Tensor, skip: Tensor) -> Tensor:
-        """Return (n, skip channels, 2h - 4, 2w - 4) for features (n, c, h, w)."""
+        """Return (n, skip channels, 2h - 4, 2w - 4) for features (n, c, h, w), or 2h, 2w if padded."""
         upsampled = self.up(features)  # (n, skip channels, 2h, 2w)
         return self.convolutions(torch.cat([upsampled, centre(skip, upsampled)], dim=1))
 
@@ -102,49 +141,69 @@ def centre(features: Tensor, like: Tensor) -> Tensor:
 
 
 class UNet(nn.Module):
-    """Normalised images (n, in_channels, h, w) with sides 16k + 12 to logits (n, classes, h - 184, w - 184)."""
+    """Normalised images (n, in_channels, h, w) to logits (n, classes, h - 184, w - 184), or h, w where it is padded.
 
-    def __init__(self, classes: int, *, in_channels: int, width: float, dropout: float) -> None:
+    `channels` are those of the levels, finest first, and of the bottom. Which sides it takes, and what it loses of
+    them, follows from their number: see `valid_geometry` and `same_geometry`.
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        *,
+        in_channels: int,
+        channels: list[int],
+        padding: Padding,
+        norm: bool,
+        upsampling: str,
+        dropout: float,
+    ) -> None:
         super().__init__()
         self.classes, self.in_channels = classes, in_channels
-        self.geometry = Geometry(multiple=16, offset=12, minimum=188, margin=92, stride=1)
-        self.preprocessing_padding = "mirror"
-        channels = tuple(max(1, round(count * width)) for count in (64, 128, 256, 512, 1024))
-        self.encoder = ContractingPath(in_channels, channels, dropout)
-        self.expand4 = Expansion(channels[4], channels[3])
-        self.expand3 = Expansion(channels[3], channels[2])
-        self.expand2 = Expansion(channels[2], channels[1])
-        self.expand1 = Expansion(channels[1], channels[0])
+        self.depth = len(channels) - 1
+        self.geometry = valid_geometry(self.depth) if padding == "valid" else same_geometry(self.depth)
+        self.preprocessing_padding = "mirror" if padding == "valid" else "mean"
+        self.encoder = ContractingPath(in_channels, channels, padding=padding, norm=norm, dropout=dropout)
+        for level in range(self.depth, 0, -1):
+            step = Expansion(channels[level], channels[level - 1], padding=padding, norm=norm, upsampling=upsampling)
+            self.add_module(f"expand{level}", step)
         self.score = nn.Conv2d(channels[0], classes, kernel_size=1)
         draw_by_incoming(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits of the pixels that have all their context.
 
-        Raises `ValueError` for a height or width that is not 188, 204, 220, ...
+        Raises `ValueError` for a height or width that `geometry` does not take: the paper's are 188, 204, 220, ...
         """
         check_sides(self.geometry, images)
-        level1, level2, level3, level4, features = self.encoder(images)
-        features = self.expand4(features, level4)  # (n, 512, h / 8 - 19.5, w / 8 - 19.5)
-        features = self.expand3(features, level3)  # (n, 256, h / 4 - 43, w / 4 - 43)
-        features = self.expand2(features, level2)  # (n, 128, h / 2 - 90, w / 2 - 90)
-        features = self.expand1(features, level1)  # (n, 64, h - 184, w - 184)
+        *skips, features = self.encoder(images)
+        for level in range(self.depth, 0, -1):
+            features = getattr(self, f"expand{level}")(features, skips[level - 1])
+            # (n, 512, h / 8 - 19.5, ..), (n, 256, h / 4 - 43, ..), (n, 128, h / 2 - 90, ..), (n, 64, h - 184, ..)
         return self.score(features)  # (n, classes, h - 184, w - 184)
 
 
-def check_sides(geometry: Geometry, images: Tensor) -> None:
-    """Raise `ValueError` where a side of (n, c, h, w) images is not one that `geometry` takes.
+def valid_geometry(depth: int) -> Geometry:
+    """Return the sides of a U-Net of `depth` pools without padding, and the margin that it loses on every side.
 
-    >>> check_sides(Geometry(multiple=16, offset=12, minimum=188), torch.empty(1, 1, 188, 572))
+    A bottom of b pixels comes from sides of 2^depth (b + 8) - 4 and ends as 2^depth (b - 4) + 4; the least b here is 4.
+
+    Source: U-Net, figure 1 (depth 4).
+
+    >>> valid_geometry(4)
+    Geometry(multiple=16, offset=12, minimum=188, margin=92, stride=1, align_corners=False)
     """
-    height, width = images.shape[-2:]
-    valid = geometry.valid(height), geometry.valid(width)
-    if valid != (height, width):
-        raise ValueError(
-            f"an image of {height} x {width} came; sides are {geometry.minimum} or more and "
-            f"{geometry.offset} above a multiple of {geometry.multiple}: pad it to {valid[0]} x {valid[1]}, "
-            "or use Segmenter, which pads and crops by itself"
-        )
+    cell = 2**depth
+    return Geometry(multiple=cell, offset=-4 % cell, minimum=12 * cell - 4, margin=6 * cell - 4, stride=1)
+
+
+def same_geometry(depth: int) -> Geometry:
+    """Return the sides of a padded U-Net of `depth` pools; of the least the bottom has 2 x 2 values, for norms.
+
+    >>> same_geometry(4)
+    Geometry(multiple=16, offset=0, minimum=32, margin=0, stride=1, align_corners=False)
+    """
+    return Geometry(multiple=2**depth, minimum=2 ** (depth + 1), stride=1)
 
 
 def draw_by_incoming(module: nn.Module) -> None:
@@ -173,23 +232,80 @@ def unet(
     pretrained: bool | str | Path = False,
     output_stride: int | None = None,
     width: float = 1.0,
-    dropout: float = 0.5,
-) -> UNet:
+    padding: Padding = "valid",
+    norm: Norm | None = None,
+    depth: int = 4,
+    channels: int = 64,
+    upsampling: str = "transposed",
+    dropout: float | None = None,
+) -> UNet | EncoderUNet:
     """Return U-Net. 31,030,658 parameters with one channel and two classes, as in the paper.
 
-    Raises `ValueError` for what the network does not take: it has no encoder to exchange and no pretrained weights.
+    `padding="same"` keeps the image's size; with `norm="batch"` too it has 31,038,933 parameters for the default
+    channels and classes. `depth` is the number of pools, 1 to 7, `channels` the first level's, which each pool doubles.
+    `dropout` follows the last level and the bottom, at 0.5.
+
+    `encoder` is any timm encoder or one of ours in the contracting path's place, `pretrained` its weights, and the
+    expanding path that of segmentation_models_pytorch, without dropout unless told; `padding`, `depth`, `channels` and
+    `upsampling` are its own then. See `unet_encoder`.
+
+    Raises `ValueError` for what the network does not take, `AtrousError` for weights that cannot be had.
 
     Source: U-Net, section 2 and figure 1.
 
     >>> unet(2, in_channels=1, width=1 / 64)(torch.zeros(1, 1, 204, 188)).shape
     torch.Size([1, 2, 20, 4])
+    >>> unet(2, encoder="resnet18", width=1 / 8).eval()(torch.zeros(1, 3, 64, 96)).shape
+    torch.Size([1, 2, 64, 96])
     """
-    if classes < 1:
-        raise ValueError(f"unet: {classes} classes came; give 1 or more")
+    check_arguments("unet", classes, in_channels, width)
     if encoder is not None:
-        raise ValueError(f"unet: encoder {encoder!r} came, but the contracting path is its own; leave encoder out")
+        _check_encoder(encoder, padding=padding, depth=depth, channels=channels, upsampling=upsampling)
+        return unet_on_encoder(
+            classes,
+            encoder=encoder,
+            in_channels=in_channels,
+            pretrained=pretrained,
+            output_stride=output_stride,
+            width=width,
+            norm=norm,
+            dropout=dropout or 0.0,
+        )
+    _check(pretrained, output_stride, padding=padding, depth=depth, channels=channels)
+    net = UNet(
+        classes,
+        in_channels=in_channels,
+        channels=[scaled_channels(channels << level, width) for level in range(depth + 1)],
+        padding=padding,
+        norm=norm is not None,
+        upsampling=upsampling,
+        dropout=0.5 if dropout is None else dropout,
+    )
+    return net if norm is None else with_norm(net, norm)  # type: ignore[return-value]
+
+
+def _check(
+    pretrained: bool | str | Path, output_stride: int | None, *, padding: str, depth: int, channels: int
+) -> None:
     if pretrained:
-        raise ValueError(f"unet: pretrained {pretrained!r} came, but U-Net is trained from scratch; leave it out")
+        raise ValueError(
+            f"unet: pretrained {pretrained!r} came, but U-Net is trained from scratch; leave it out, or give an encoder"
+        )
     if output_stride not in (None, 1):
         raise ValueError(f"unet: output_stride {output_stride} came, but its logits have stride 1; leave it out")
-    return UNet(classes, in_channels=in_channels, width=width, dropout=dropout)
+    if padding not in ("valid", "same"):
+        raise ValueError(f"unet: padding {padding!r} came; give 'valid' (the paper's) or 'same'")
+    if depth not in range(1, 8):
+        raise ValueError(f"unet: depth {depth!r} came; U-Net has 1 to 7 pools, the paper's 4")
+    if channels < 1:
+        raise ValueError(f"unet: {channels} channels came; the first level has 1 or more, the paper's 64")
+
+
+def _check_encoder(encoder: str, **options: object) -> None:
+    own = {"padding": ("valid", "same"), "depth": (4,), "channels": (64,), "upsampling": ("transposed",)}
+    for name, came in options.items():
+        if came not in own[name]:
+            raise ValueError(
+                f"unet: {name} {came!r} came with encoder {encoder!r}, which has levels of its own; "
+                f"leave {name} or the encoder out"
+            )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
 
@@ -31,3 +32,43 @@ def from_numpy(scorer: Any, images: NDArray[Any]) -> Any:
     if hasattr(scorer, "from_numpy"):
         return scorer.from_numpy(images)
     return images if images.dtype == np.uint8 else images.astype(np.float32)
+
+
+def resized(images: Any, size: tuple[int, int]) -> Any:
+    """Return (n, c, h, w) images or maps of any number type as float32 (n, c, *size), bilinearly.
+
+    Pixels are centred in their cells. Where a side shrinks, each value is the mean of what it covers, weighted by a
+    triangle, so that nothing aliases. NumPy and torch give the same numbers, up to rounding.
+
+    >>> resized(np.array([[[[0.0, 4.0]]]]), (1, 4)).tolist()
+    [[[[0.0, 1.0, 3.0, 4.0]]]]
+    """
+    if hasattr(images, "detach"):
+        from torch.nn.functional import interpolate
+
+        return interpolate(images.float(), size, mode="bilinear", align_corners=False, antialias=True)
+    values = images.astype(np.float32)
+    for axis, (source, target) in enumerate(zip(images.shape[2:], size, strict=True), 2):
+        if source != target:
+            values = np.moveaxis(np.tensordot(values, _shares(source, target), axes=(axis, 1)), -1, axis)
+    return np.ascontiguousarray(values)
+
+
+def _shares(source: int, target: int) -> NDArray[np.float32]:
+    """Return (target, source): which share every old value along a side has in every new one."""
+    step = source / target
+    centres = (np.arange(target) + 0.5) * step - 0.5
+    distances = np.abs(np.arange(source) - centres[:, None]) / max(step, 1.0)
+    weights = np.maximum(1 - distances, 0)
+    return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+
+
+def softmax(logits: Any) -> Any:
+    """Return the probabilities (n, classes, h, w) of logits of the same shape, in the same array library.
+
+    >>> softmax(np.zeros((1, 4, 1, 1), np.float32)).ravel().tolist()
+    [0.25, 0.25, 0.25, 0.25]
+    """
+    arrays = array_namespace(logits)
+    powers = arrays.exp(logits - arrays.max(logits, axis=1, keepdims=True))
+    return powers / arrays.sum(powers, axis=1, keepdims=True)

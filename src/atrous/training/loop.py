@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from atrous.contract import AtrousError, Recipe
 from atrous.training.batches import Crops, Order, loader
-from atrous.training.losses import compared, cross_entropy
+from atrous.training.losses import check_weights, compared, cross_entropy, weighted_sum
 from atrous.training.schedule import parameter_groups, poly
 
 _ACCELERATE = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
@@ -32,6 +32,17 @@ class Step:
     loss: float
     rate: float
     images: int
+
+
+class Supervised(nn.Module):
+    """A network as training calls it: `forward` is the network's `supervised`, the logits of every loss."""
+
+    def __init__(self, net: Any) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        return self.net.supervised(images)
 
 
 @dataclass(kw_only=True)
@@ -74,9 +85,11 @@ def prepared(segmenter: Any, crops: Crops, *, device: str | None = None, workers
     is one; under `accelerate launch` or torchrun every process takes its share of each batch.
 
     Raises `AtrousError` for a device this machine does not have, `ValueError` for a batch that the processes cannot
-    share evenly.
+    share evenly and for another number of loss weights than of the network's outputs.
     """
     recipe = crops.recipe
+    if recipe.loss_weights:
+        check_weights(_outputs(segmenter, crops.channels), recipe.loss_weights)
     accelerator = _accelerator(device, recipe.precision)
     processes = accelerator.num_processes
     if recipe.batch % processes:
@@ -93,7 +106,13 @@ def prepared(segmenter: Any, crops: Crops, *, device: str | None = None, workers
     )
     segmenter.to(accelerator.device)
     optimizer = torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum)
-    net, optimizer = accelerator.prepare(segmenter.net, optimizer)
+    net = segmenter.net
+    if hasattr(net, "supervised"):
+        # Gradients are shared by processes, and precision is lowered, only where the prepared module's own forward is
+        # called: so `supervised` becomes one. The net is evaluated by its own, which takes the same precision.
+        accelerator.prepare_model(net, evaluation_mode=True)
+        net = Supervised(net)
+    net, optimizer = accelerator.prepare(net, optimizer)
     return Training(
         segmenter=segmenter, net=net, optimizer=optimizer, accelerator=accelerator, batches=batches, recipe=recipe
     )
@@ -147,14 +166,33 @@ def _step(training: Training, images: Tensor, labels: Tensor, *, epoch: int) -> 
 def _loss(training: Training, images: Tensor, labels: Tensor) -> Tensor:
     x = training.segmenter.normalised(images).contiguous(memory_format=torch.channels_last)
     geometry = training.segmenter.geometry
-    logits, labels = compared(
-        training.net(x),
-        labels,
-        margin=geometry.margin,
-        align_corners=geometry.align_corners,
-        compare=training.recipe.compare,
-    )
-    return cross_entropy(logits, labels)
+    outputs = training.net(x)
+    losses = [
+        cross_entropy(
+            *compared(
+                logits,
+                labels,
+                margin=geometry.margin,
+                align_corners=geometry.align_corners,
+                compare=training.recipe.compare,
+            )
+        )
+        for logits in (outputs if isinstance(outputs, tuple) else (outputs,))
+    ]
+    return weighted_sum(losses, training.recipe.loss_weights)
+
+
+@torch.no_grad()
+def _outputs(segmenter: Any, channels: int) -> int:
+    """Return how many outputs the network is trained on, before anything is done: by running it once."""
+    net = segmenter.net
+    if not hasattr(net, "supervised"):
+        return 1
+    side = segmenter.geometry.valid(2 * segmenter.geometry.margin + 1)
+    device, mode = next(net.parameters()).device, net.training
+    outputs = net.eval().supervised(torch.zeros(1, channels, side, side, device=device))
+    net.train(mode)
+    return len(outputs)
 
 
 def _accelerator(device: str | None, precision: str) -> Accelerator:

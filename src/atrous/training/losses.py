@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -15,13 +18,39 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
     Source: FCN (arXiv 1411.4038) section 4.3; DeepLab v3 (arXiv 1706.05587) section 4 divides by the valid pixels.
 
-    >>> import torch
     >>> float(cross_entropy(torch.zeros(1, 4, 1, 2), torch.tensor([[[1, 255]]])))
     1.3862943649291992
     """
     labels = labels.long()
     total = F.cross_entropy(logits.float(), labels, ignore_index=IGNORE, reduction="sum")
     return total / (labels != IGNORE).sum().clamp(min=1)
+
+
+def weighted_sum(losses: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """Return the sum of losses, each times its weight; without weights all count 1.
+
+    Raises `ValueError` where there are not as many weights as losses.
+
+    Source: DeepLab v2 (arXiv 1606.00915), the released ResNet-101: four losses of weight 1.
+
+    >>> float(weighted_sum([torch.tensor(2.0), torch.tensor(3.0)], (1, 0.5)))
+    3.5
+    """
+    check_weights(len(losses), weights)
+    shares = weights or [1.0] * len(losses)
+    return torch.stack([loss * share for loss, share in zip(losses, shares, strict=True)]).sum()
+
+
+def check_weights(outputs: int, weights: Sequence[float]) -> None:
+    """Raise `ValueError` where there are weights, and not one for every output.
+
+    >>> check_weights(4, ())
+    """
+    if weights and len(weights) != outputs:
+        raise ValueError(
+            f"{len(weights)} loss_weights came, and the network is trained on {outputs} "
+            f"output{'s' if outputs > 1 else ''}; give {outputs}, the main one's first, or none to count all alike"
+        )
 
 
 def compared(
