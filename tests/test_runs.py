@@ -88,9 +88,13 @@ def test_what_a_run_holds(run):
 
 def test_what_is_told(run, told):
     steps = len(json.loads((run / "split.json").read_text())["train"]) + 1
-    assert [type(event) for event in told] == [Note, Note, *([*[Step] * (steps // 2), Epoch] * 2)]
+    assert [type(event) for event in told] == [Note, Note, Note, *([*[Step] * (steps // 2), Epoch] * 2)]
     assert told[0].text.startswith("deeplab_v3plus resnet18, 0.3 M parameters; 2 classes; ")
     assert "random weights; --pretrained would start the encoder from its published" in told[1].text
+    assert told[2].text == (
+        "atrous rates as large as the map see its centre only (6 on a map of 3, 12 on a map of 3, 18 on a map of 3); "
+        "a larger --crop helps"
+    )
     last = [event for event in told if isinstance(event, Epoch)][-1]
     assert (last.epoch, last.epochs) == (2, 2)
     assert last.scores.images == len(json.loads((run / "split.json").read_text())["val"])

@@ -5,26 +5,38 @@ A variant is `dataclasses.replace(standard("unet"), epochs=10)`.
 
 from __future__ import annotations
 
+from typing import Any
+
 from atrous.contract import Recipe
 
 
 def standard(model: str = "deeplab_v3plus") -> Recipe:
     """Return the recipe that `train` starts from for a network of the table.
 
-    DeepLab v3+ takes a light trunk, ResNet-18, that trains on a laptop; the paper's is `encoder="resnet101"`.
-    FCN and U-Net have no normalisation, so their rates are small; U-Net's batch of one with momentum 0.99 is its
-    paper's, and a crop of 572 its figure's.
+    The later DeepLabs take a light trunk, ResNet-18, that trains on a laptop; the papers' is `encoder="resnet101"`, and
+    DeepLab v2's frozen norms want published weights, so this ResNet's learn. Networks without normalisation have small
+    rates. U-Net's batch of one with momentum 0.99 is its paper's, and a crop of 572 its figure's; DeconvNet's crop and
+    optimiser are its solver's. DeepLab v1 and v2 are compared on their own grid, and their classifiers learn ten times
+    as fast as the trunk.
 
-    Source: DeepLab v3+ (arXiv 1802.02611) section 4; U-Net (arXiv 1505.04597) section 3; FCN (arXiv 1605.06211)
-    section 4. The rates are ours, for a loss that is a mean over pixels.
+    Source: FCN (arXiv 1605.06211) section 4; U-Net (arXiv 1505.04597) section 3; DeconvNet (arXiv 1505.04366) section
+    4.3; DeepLab v1 (arXiv 1412.7062) section 5; v2 (arXiv 1606.00915) section 4.1; v3+ (arXiv 1802.02611) section 4.
+    Rates of FCN, Hypercolumn and U-Net are ours, for a loss that is a mean over pixels.
 
     >>> standard().encoder, standard("unet").batch
     ('resnet18', 1)
     """
-    if model == "deeplab_v3plus":
+    if model in ("deeplab_v3", "deeplab_v3plus"):
         return Recipe(model=model, encoder="resnet18")
     if model == "unet":
         return Recipe(model=model, batch=1, crop=(572, 572), momentum=0.99, learning_rate=1e-3, weight_decay=0.0)
-    if model.startswith("fcn"):
+    if model == "hypercolumn" or model.startswith("fcn"):
         return Recipe(model=model, batch=4, crop=(320, 320), momentum=0.9, learning_rate=5e-3, weight_decay=5e-4)
+    if model == "deconvnet":
+        return Recipe(model=model, crop=(224, 224), learning_rate=0.01, weight_decay=5e-4)
+    caffe: dict[str, Any] = {"crop": (321, 321), "compare": "grid", "encoder_rate": 0.1, "weight_decay": 5e-4}
+    if model == "deeplab_v1":
+        return Recipe(model=model, learning_rate=0.01, **caffe)
+    if model == "deeplab_v2":
+        return Recipe(model=model, encoder="resnet18", options={"norm": "batch"}, learning_rate=0.025, **caffe)
     return Recipe(model=model)

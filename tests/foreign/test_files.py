@@ -1,7 +1,9 @@
 """What files of weights are told apart by, and what is said of those that are none."""
 
+import argparse
 import builtins
 import io
+import random
 import zipfile
 
 import numpy as np
@@ -172,8 +174,6 @@ def test_hdf5_without_numbers_is_said(tmp_path):
 
 
 def test_compressed_members_are_refused(saved):
-    import argparse
-
     path = saved({"args": argparse.Namespace(), "a": torch.ones(3)})
     copy = io.BytesIO()
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(copy, "w", zipfile.ZIP_DEFLATED) as new:
@@ -182,3 +182,49 @@ def test_compressed_members_are_refused(saved):
     path.write_bytes(copy.getvalue())
     with pytest.raises(AtrousError, match=r"is compressed, as torch\.save never does"):
         read_weights(path)
+
+
+def _damaged(content, draw):
+    """Return the content with a byte changed, some lost, some added, or its end cut off."""
+    content, place = bytearray(content), draw.randrange(len(content))
+    change = draw.randrange(4)
+    if change == 0:
+        content[place] = draw.randrange(256)
+    elif change == 1:
+        del content[place : place + draw.randrange(1, 9)]
+    elif change == 2:
+        content[place:place] = draw.randbytes(draw.randrange(1, 5))
+    else:
+        del content[max(1, place) :]
+    return bytes(content)
+
+
+@pytest.mark.parametrize("form", ["zip.pth", "legacy.pth", "a.safetensors", "a.caffemodel", "a.h5"])
+def test_a_damaged_file_is_read_or_refused_and_nothing_else(tmp_path, saved, write_caffemodel, form):
+    state = {"a": torch.arange(12.0).reshape(3, 4), "b": torch.ones(5).half()}
+    if form.endswith(".pth"):
+        path = saved(
+            {"args": argparse.Namespace(), "state_dict": state}, _use_new_zipfile_serialization=form == "zip.pth"
+        )
+    elif form == "a.safetensors":
+        path = tmp_path / form
+        safetensors.torch.save_file(state, path)
+    elif form == "a.caffemodel":
+        path = write_caffemodel({"conv1": [state["a"], state["b"]]})
+    else:
+        h5py = pytest.importorskip("h5py")
+        path = tmp_path / form
+        with h5py.File(path, "w") as file:
+            file["x/y"] = np.arange(6.0)
+    content, draw = path.read_bytes(), random.Random(0)
+    read, refused = 0, []
+    for _ in range(60):
+        path.write_bytes(_damaged(content, draw))
+        try:
+            read_weights(path)
+            read += 1
+        except AtrousError as error:
+            refused.append(str(error))
+    assert read
+    assert refused
+    assert [words for words in refused if path.name not in words] == []

@@ -87,6 +87,11 @@ def test_hand_written_programs_are_refused(tmp_path, monkeypatch, program):
     assert not (tmp_path / "MARKER").exists()
 
 
+def test_a_pickle_that_would_take_all_memory_is_refused():
+    with pytest.raises(AtrousError, match="step 3 is to be remembered as number 2147483647"):
+        unpickled(io.BytesIO(b"\x80\x02}r\xff\xff\xff\x7f."), Path("a.pth"))
+
+
 def test_a_pickle_cannot_change_what_the_next_one_finds():
     change = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\nN}X\x09\x00\x00\x00_functionI1\ns\x86b."
     with pytest.raises(AtrousError, match="a pickle wants to change a function's _function"):

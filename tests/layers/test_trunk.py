@@ -119,10 +119,9 @@ def test_the_hole_algorithm_gives_the_strided_maps_on_their_grid(name, width, st
 
 
 @pytest.mark.parametrize("name", ["resnet50", "resnet50_beta"])
-def test_multigrid_multiplies_the_rates_of_the_last_stage(name):
+def test_multigrid_gives_every_unit_the_rate_of_the_last_stage_times_its_factor(name):
     net = on_meta(name, output_stride=8, multigrid=(1, 2, 4))
-    before = 2 if name == "resnet50" else 4  # where the strided layer itself is the first of the stage
-    assert unit_rates(net.body.layer4) == [[before], [8], [16]]
+    assert unit_rates(net.body.layer4) == [[4], [8], [16]]
     assert unit_rates(net.body.layer3)[-1] == [2]
     for unit in net.body.layer4:
         for layer in unit.modules():
@@ -222,3 +221,8 @@ def test_the_beta_trunk_has_no_published_weights():
 def test_trunk_refuses(name, options, words):
     with pytest.raises(ValueError, match=words):
         trunk(name, **options)
+
+
+@pytest.mark.parametrize(("name", "mean"), [("resnet18", 0.485), ("xception65", 0.5), ("resnet50_beta", 0.485)])
+def test_a_trunk_knows_the_colours_its_published_weights_expect(name, mean):
+    assert on_meta(name, output_stride=16).mean[0] == mean

@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from atrous.contract import AtrousError, Geometry
 from atrous.layers.vgg import VGG16, colours_adapted, draw_he, vgg16_weights
-from atrous.models.fcn import CAFFE_PREPROCESSING, ConvolutionalVGG16, convolutionalised, fcn8s, fcn16s, fcn32s
+from atrous.layers.vgg_classifier import ConvolutionalVGG16, convolutionalised
+from atrous.models.fcn import CAFFE_PREPROCESSING, fcn8s, fcn16s, fcn32s
 from atrous.models.fcn import load_coarser as load
 
 BUILDERS = (fcn32s, fcn16s, fcn8s)
@@ -180,7 +181,7 @@ def test_scores_come_out_centred_where_they_looked(builder, which, place):
     """A score map's impulse is a symmetric bump centred at stride * j + start: no crop is off by half a pixel."""
     row, column = place
     stride, start = ((8, -95.5), (16, -91.5), (32, 12.5))[which]
-    net = builder(1, in_channels=1, width=ONE_CHANNEL)
+    net = builder(2, in_channels=1, width=ONE_CHANNEL)
     net.encoder = Impulse((65, 33, 11), which, row, column)
     for name, weight in net.named_parameters():
         if name.startswith("score") and name.endswith("weight"):
@@ -304,6 +305,7 @@ def test_contract():
     assert (net.classes, net.in_channels, net.preprocessing_padding) == (7, 2, "mean")
     assert net.encoder.vgg.stage1.conv1_1.padding == (100, 100)
     assert net.encoder.dropout.p == 0.5
+    assert fcn16s(2, width=1 / 64, dropout=0.2).encoder.dropout.p == 0.2
 
 
 def test_caffe_preprocessing():
@@ -320,10 +322,11 @@ def test_caffe_preprocessing():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"encoder": "resnet50"}, "encoder 'resnet50' came, but this network is VGG16; leave encoder out"),
+        ({"norm": "batch"}, "norm 'batch' came, but VGG16 has no norms; leave it out, or give an encoder such as"),
+        ({"in_channels": 0}, "0 input channels came"),
         ({"output_stride": 4}, "output_stride 4 came, but its finest scores have stride .*; leave it out, or choose"),
         ({"deconvolution": "cubic"}, "deconvolution 'cubic' came; give 'fixed', 'learnt' or 'full'"),
-        ({"classes": 0}, "0 classes came; give 1 or more"),
+        ({"classes": 1}, "1 classes came; a segmentation has 2 to 255"),
     ],
 )
 def test_builders_refuse(builder, options, words):
@@ -479,6 +482,19 @@ def test_pretrained_by_timm(monkeypatch):
     net = fcn32s(2, width=1 / 64, pretrained=True)
     assert asked == [("vgg16", True)]
     assert net.encoder.fc6.weight.shape == (64, 8, 7, 7)
+
+
+@torch.no_grad()
+def test_classifiers_maps_are_as_wished():
+    plain = ConvolutionalVGG16(width=1 / 64, padding=1).eval()
+    every = ConvolutionalVGG16(width=1 / 64, padding=1, classifier_padding=3, maps=range(6)).eval()
+    every.load_state_dict(plain.state_dict())
+    assert (plain.channels, plain.strides) == ((4, 8, 64), (8, 16, 32))
+    assert (every.channels, every.strides) == ((1, 2, 4, 8, 8, 64), (2, 4, 8, 16, 32, 32))
+    image = images(1, 3, 256, 224)
+    maps = every(image)
+    assert [each.shape[2] for each in maps] == [128, 64, 32, 16, 8, 8]
+    torch.testing.assert_close(maps[5][..., 3:-3, 3:-3], plain(image)[2])
 
 
 # The stages -----------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from atrous.data.dataset import Dataset, Pair, decode, open_dataset, read_sample
 from atrous.data.facts import fingerprint
 from atrous.data.images import read_image, read_mask
 from atrous.data.inspection import Finding, Inspection, inspect_dataset
+from atrous.data.objects import object_crops
 from atrous.data.writers import atomic, write_image, write_mask
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "decode",
     "fingerprint",
     "inspect_dataset",
+    "object_crops",
     "open_dataset",
     "read_image",
     "read_mask",

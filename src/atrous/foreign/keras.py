@@ -30,7 +30,7 @@ def read_keras(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with h5py.File(path, "r") as file:
             file.visititems(keep)
-    except (OSError, RuntimeError, KeyError) as error:
+    except Exception as error:  # a damaged file can make h5py raise any of them
         raise AtrousError(f"{path}: a damaged HDF5 file ({error}); fetch it again") from error
     if not arrays:
         raise AtrousError(f"{path}: no array of numbers in this HDF5 file; give the one with the weights")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import builtins
 import math
 import pickle
+import pickletools
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -206,11 +207,24 @@ def unpickled(file: IO[bytes], path: Path, storage: Callable[[str, torch.dtype, 
     {'epoch': 3}
     """
     try:
+        _check_places(file)
         return Unpickler(file, path, storage).load()
     except AtrousError:
         raise
     except Exception as error:  # a damaged or hostile pickle can make any of them
         raise AtrousError(f"{path}: a damaged pickle ({error})") from error
+
+
+def _check_places(file: IO[bytes]) -> None:
+    """Raise `ValueError` for a pickle that numbers what it remembers higher than it has steps.
+
+    Python keeps a list as long as the highest number, so that a few bytes would take all memory.
+    """
+    start = file.tell()
+    for steps, (operation, place, _) in enumerate(pickletools.genops(file), 1):
+        if operation.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(place or 0) > steps:
+            raise ValueError(f"step {steps} is to be remembered as number {place}")
+    file.seek(start)
 
 
 def resolved(value: Any) -> Any:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import warnings
 import zipfile
+import zlib
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,6 +16,9 @@ from atrous.foreign.pickles import REMEDY, Storage, unpickled
 
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """How a file of torch before 1.6 begins: its magic number, pickled."""
+
+_DAMAGED = (zipfile.BadZipFile, KeyError, OSError, EOFError, ValueError, RuntimeError, zlib.error)
+"""What reading a damaged zip file raises; names, sizes and methods in it may be anything."""
 
 
 def read_torch(path: Path) -> Any:
@@ -26,7 +31,8 @@ def read_torch(path: Path) -> Any:
     if is_zip:
         _refuse_other_zips(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # refused or damaged: which of the two is found out by reading it ourselves
         return _read_zip(path) if is_zip else _read_legacy(path)
 
@@ -35,7 +41,7 @@ def _refuse_other_zips(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except zipfile.BadZipFile as error:
+    except _DAMAGED as error:
         raise AtrousError(f"{path}: a damaged zip file ({error}); fetch it again") from error
     if any("/code/" in name or name.endswith("constants.pkl") for name in names):
         raise AtrousError(f"{path}: a TorchScript program, whose code would run; refused. {REMEDY}")
@@ -65,7 +71,7 @@ def _read_zip(path: Path) -> Any:
                 return storages[key]
 
             return unpickled(io.BytesIO(content), path, storage)
-    except (zipfile.BadZipFile, KeyError, OSError, EOFError) as error:
+    except _DAMAGED as error:
         raise AtrousError(f"{path}: a damaged file of torch.save ({error}); fetch it again") from error
 
 

@@ -85,8 +85,11 @@ def placed_by(followed: Followed, func: Any, args: Any, kwargs: Any, result: Any
 
 def _together(seen: Seen) -> Place:
     """Position j reads position j of every map, and all of every mean."""
-    maps = [place for place in seen.places if place.axes is not None]
-    axes, size = seen.axes, tuple(seen.result.shape[axis] for axis in seen.axes)
+    return _meeting(seen, tuple(seen.result.shape[axis] for axis in seen.axes))
+
+
+def _meeting(seen: Seen, size: Sequence[int]) -> Place:
+    maps, axes = [place for place in seen.places if place.axes is not None], seen.axes
     merged = axes[0] == axes[1]
     if any(place.axes != axes for place in maps):
         raise seen.refuse("its maps have height and width in different dimensions")
@@ -113,6 +116,13 @@ def _joined(seen: Seen) -> Place:
     if dimension % seen.result.ndim - seen.result.ndim in seen.axes:
         raise seen.refuse("it joins maps along height or width")
     return _together(seen)
+
+
+def _stacked(seen: Seen) -> Place:
+    """Concatenation along a new dimension."""
+    place, new = _meeting(seen, seen.node.size), seen.given["dim"] % seen.result.ndim - seen.result.ndim
+    first, last = (axis if axis > new else axis - 1 for axis in place.axes or MAP)
+    return Place(place.node, (first, last))
 
 
 def _mean_of(seen: Seen) -> Place:
@@ -361,7 +371,8 @@ RULES: dict[str, Callable[[Seen], Place]] = {
     **dict.fromkeys(("slice", "narrow"), _slice),
     **dict.fromkeys(("select", "unbind"), _unbind),
     **dict.fromkeys(("split", "split_with_sizes", "chunk"), _split),
-    **dict.fromkeys(("cat", "_cat"), _joined),
+    "cat": _joined,
+    "stack": _stacked,
     **dict.fromkeys(("expand", "hardswish", "_prelu_kernel", "rrelu_with_noise", "clone", "_to_copy"), _together),
     **dict.fromkeys(("detach", "alias", "lift_fresh", "native_dropout"), _as_it_was),
     **dict.fromkeys(("view", "_unsafe_view", "unsqueeze", "squeeze", "_reshape_alias"), _reshape),

@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -20,12 +19,12 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from atrous.layers.norm import FrozenBatchNorm
-from atrous.layers.probing import Pair, channels_taken, pair
+from atrous.layers.probing import Pair, channels_taken, owners, pair
 from atrous.layers.upsample import tap_counts
 
 TOLERANCE = 1e-4
 """How far apart, as a share, two sums of the same taps may lie in float32."""
-LARGEST = 512
+LARGEST = 1024
 NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, FrozenBatchNorm)
 
 
@@ -44,14 +43,14 @@ class Overlap:
     ratio: float
 
     def __str__(self) -> str:
-        text = f"{self.name}: kernel {_by(self.kernel)}, stride {_by(self.stride)}: "
+        text = f"{self.name or 'the module itself'}: kernel {_by(self.kernel)}, stride {_by(self.stride)}: "
         rows, columns = (", ".join(map(str, dict.fromkeys(counts))) for counts in self.taps)
         return text + (rows if rows == columns else f"{rows} by {columns}") + f" taps in turn, ratio {self.ratio:.4g}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkerboard:
-    """What ones become: the `ratio` of the largest to the smallest output, which repeats every `period` (rows, columns).
+    """What ones become: `ratio` is that of the largest to the smallest output, `period` (rows, columns) its repeat.
 
     `layers` are the transposed convolutions, the most uneven first.
     """
@@ -88,13 +87,13 @@ def checkerboard(module: nn.Module, *, in_channels: int | None = None, size: int
     Evenness is of the structure: learnt weights can still make a pattern, only none is forced upon them.
 
     Raises `ValueError` where the number of channels cannot be told, where the module does not take such a map, and
-    where no middle without border is found up to 512.
+    where no middle without border is found up to 1024.
 
     Source: Odena et al., Distill 2016.
 
     >>> print(checkerboard(nn.ConvTranspose2d(8, 4, 3, 2)))
     uneven: ratio 4, repeating every 2 x 2
-      ConvTranspose2d: kernel 3 x 3, stride 2 x 2: 1, 2 taps in turn, ratio 4
+      the module itself: kernel 3 x 3, stride 2 x 2: 1, 2 taps in turn, ratio 4
     """
     in_channels = in_channels or channels_taken(module)
     if in_channels is None:
@@ -110,7 +109,6 @@ def checkerboard(module: nn.Module, *, in_channels: int | None = None, size: int
         period = _period(middle, 2), _period(middle, 3)
         if 0 not in period:
             ranked = sorted(layers.values(), key=lambda layer: -layer.ratio)
-            # NumPy of one channel would do; channels differ only where fixed weights do.
             return Checkerboard(ratio=_ratio(middle.flatten(2)), period=period, layers=tuple(ranked))
         size *= 2
     raise ValueError(
@@ -122,8 +120,6 @@ def checkerboard(module: nn.Module, *, in_channels: int | None = None, size: int
 def _with_equal_weights(module: nn.Module) -> nn.Module:
     """Return a copy on the CPU, linear in the map: equal weights, no biases, no norms, no activations."""
     equal = copy.deepcopy(module).cpu().float().eval()
-    if not any(True for _ in equal.children()):
-        equal = nn.Sequential(equal)
     for parent in list(equal.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, NORMS) or _is_activation(child):
@@ -140,18 +136,11 @@ def _is_activation(module: nn.Module) -> bool:
 
 def _answered(module: nn.Module, ones: Tensor) -> tuple[Tensor, dict[str, Overlap]]:
     watcher = _Watcher()
-    handles = [
-        each.register_forward_pre_hook(partial(watcher.enter, path or type(each).__name__), prepend=True)
-        for path, each in module.named_modules()
-    ]
     try:
-        with watcher:
+        with owners(module, watcher.owners), watcher:
             output = module(ones)
     except Exception as error:  # whatever a forward of anyone's may raise
         raise ValueError(f"{type(module).__name__} does not take a map of {tuple(ones.shape)}: {error}") from error
-    finally:
-        for handle in handles:
-            handle.remove()
     if not isinstance(output, Tensor) or output.ndim != 4:
         raise ValueError(f"{type(module).__name__} returns no map (n, c, h, w); give the part of it that does")
     return output, watcher.layers
@@ -163,15 +152,12 @@ class _Watcher(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.layers: dict[str, Overlap] = {}
-        self._name = ""
-
-    def enter(self, name: str, *_: Any) -> None:
-        self._name = name
+        self.owners: list[str] = [""]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func._schema.name == "aten::convolution" and args[6]:
             weight, stride, dilation = args[1], pair(args[3]), pair(args[5])
-            self.layers[self._name] = _overlap(self._name, weight, stride, dilation)
+            self.layers[self.owners[-1]] = _overlap(self.owners[-1], weight, stride, dilation)
         return func(*args, **(kwargs or {}))
 
 

@@ -57,19 +57,13 @@ def convolutionalise(classifier: nn.Module, *, size: int = 224) -> nn.Sequential
     if not isinstance(maps, Tensor) or maps.ndim != 4:
         shape = f"{tuple(maps.shape)}" if isinstance(maps, Tensor) else type(maps).__name__
         raise _refused(classifier, f"its features are {shape}, no map (n, c, h, w). Transformers have none")
-    pool, window = _pool(classifier, pair_of(maps), grid, size)
-    dense = nn.Sequential(
-        OrderedDict(features=features, pool=pool, classifier=_convolutional(classifier, head, maps.shape[1], window))
-    )
+    pool, window = _pool(classifier, (maps.shape[2], maps.shape[3]), grid, size)
+    scored = _convolutional(classifier, head, maps.shape[1], window)
+    dense = nn.Sequential(OrderedDict(features=features, pool=pool, classifier=scored))
     scores = dense(image)
     if scores.shape[2:] != (1, 1) or not _close(scores[:, :, 0, 0], expected):
         raise _refused(classifier, "made dense it does not give its own scores, so its forward does more than is known")
     return dense.train(classifier.training)
-
-
-def pair_of(maps: Tensor) -> tuple[int, int]:
-    """Return the height and width of maps (n, c, h, w)."""
-    return maps.shape[2], maps.shape[3]
 
 
 def _refused(classifier: nn.Module, reason: str) -> ValueError:
@@ -94,7 +88,7 @@ def _run(net: nn.Module, image: Tensor, size: int) -> Any:
         raise _refused(net, f"it does not take an image of {size} x {size} ({reason}); give size=") from error
 
 
-# The parts of a classifier ------------------------------------------------------------------------------------------------
+# The parts of a classifier --------------------------------------------------------------------------------------------
 
 
 def _timm_parts(net: Any) -> tuple[nn.Module, int, list[nn.Module]]:
@@ -119,13 +113,14 @@ def _torchvision_parts(net: nn.Module) -> tuple[nn.Module, int, list[nn.Module]]
         raise _refused(net, f"its parts are {', '.join(children) or 'none'}")
     names = list(children)
     before = OrderedDict((name, children[name]) for name in names[: names.index("avgpool")])
-    sides = {pool.output_size} if isinstance(pool.output_size, int) else set(pool.output_size)
-    if len(sides) > 1 or None in sides:
+    grid: Any = pool.output_size
+    grid = grid if isinstance(grid, int) else grid[0] if grid[0] == grid[1] else None
+    if grid is None:
         raise _refused(net, f"its avgpool makes {pool.output_size}, no square")
-    return nn.Sequential(before), int(sides.pop()), list(head if isinstance(head, nn.Sequential) else [head])
+    return nn.Sequential(before), grid, list(head if isinstance(head, nn.Sequential) else [head])
 
 
-# Made dense ---------------------------------------------------------------------------------------------------------------
+# Made dense -----------------------------------------------------------------------------------------------------------
 
 
 def _pool(classifier: nn.Module, present: tuple[int, int], grid: int, size: int) -> tuple[nn.Module, int]:
@@ -148,6 +143,12 @@ def _convolutional(classifier: nn.Module, head: list[nn.Module], channels: int, 
         inputs, kernel = channels, window
         for layer in head:
             if isinstance(layer, nn.Linear):
+                if layer.in_features != inputs * kernel**2:
+                    raise _refused(
+                        classifier,
+                        f"a linear layer reads {layer.in_features} values, where the map has {inputs} channels of "
+                        f"{kernel} x {kernel}",
+                    )
                 yield _as_convolution(layer, inputs, kernel)
                 inputs, kernel = layer.out_features, 1
             elif isinstance(layer, POINTWISE) or (isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1)):
@@ -169,5 +170,5 @@ def _as_convolution(layer: nn.Linear, channels: int, kernel: int) -> nn.Conv2d:
 
 
 def _close(scores: Tensor, expected: Tensor) -> bool:
-    bound = TOLERANCE * max(1.0, float(expected.abs().max()))
-    return scores.shape == expected.shape and float((scores - expected).abs().max()) <= bound
+    share = max(TOLERANCE, 16 * torch.finfo(expected.dtype).eps)  # half precision is coarser
+    return scores.shape == expected.shape and bool((scores - expected).abs().max() <= share * expected.abs().max())

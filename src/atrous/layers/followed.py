@@ -53,11 +53,16 @@ class Output(NamedTuple):
 
 
 class Call(NamedTuple):
-    """One call of a module: its path, the nodes that entered it, the first node made within, and what it returned."""
+    """One call of a module: its path, the nodes that entered it, and the tensors it returned.
+
+    Within it the nodes from `first` on were made, up to `end`, and the calls from `began` on ended before this one.
+    """
 
     path: str
     sources: tuple[int, ...]
+    began: int
     first: int
+    end: int
     outputs: tuple[Output, ...]
 
 

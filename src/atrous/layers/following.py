@@ -63,11 +63,11 @@ class _Follower(TorchDispatchMode):
 @contextmanager
 def _owners(module: nn.Module, followed: Followed) -> Iterator[None]:
     """Keep `followed.owners` while the module runs, and write down each call of a module as it ends."""
-    began: list[int] = []
+    began: list[tuple[int, int]] = []
 
     def enter(path: str, each: nn.Module, inputs: Any) -> None:
         followed.owners.append((path, type(each).__name__))
-        began.append(len(followed.nodes))
+        began.append((len(followed.calls), len(followed.nodes)))
 
     def leave(path: str, each: nn.Module, inputs: Any, result: Any) -> None:
         followed.owners.pop()
@@ -75,7 +75,7 @@ def _owners(module: nn.Module, followed: Followed) -> Iterator[None]:
         tensors = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
         outputs = [(followed.place(tensor), tuple(tensor.shape)) for tensor in tensors]
         known = tuple(Output(place, shape) for place, shape in outputs if place is not None)
-        followed.calls.append(Call(path, sources, began.pop(), known))
+        followed.calls.append(Call(path, sources, *began.pop(), len(followed.nodes), known))
 
     hooks = []
     for path, each in module.named_modules():

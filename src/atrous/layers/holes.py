@@ -6,8 +6,8 @@ With entering and leaving stride s and t of a layer and a wanted stride T:
     dilation becomes  dilation * s / min(s, T)
     padding  becomes  padding  * s / min(s, T)
 
-With f = s / min(s, T), a strided map of n values has a dense one of L with f (n - 1) < L <= f n. Both bounds matter: the
-left one gives every old position a value, the right one puts padding where the strided net had padding. Layers that
+With f = s / min(s, T), a strided map of n values has a dense one of L with f (n - 1) < L <= f n. Both bounds matter:
+the left one gives every old position a value, the right one puts padding where the strided net had padding. Layers that
 round sizes down keep them. Pools that round up are given what they had beyond the border as padding of their own.
 
 Source: DeepLab v1 (arXiv 1412.7062) section 3.1 for the rule; the bounds are derived here and tested.
@@ -127,26 +127,23 @@ def _beyond(step: Step, axis: int) -> int:
 
 def _refusal(layers: Mapping[str, nn.Module], step: Step, calls: Sequence[Step], stride: int) -> str:
     """Return why the layer that made these calls cannot change as `step` has to; nothing where it can."""
-    layer: Any = layers[step.path]
     parents = [step.path.rsplit(".", count)[0] for count in range(step.path.count(".") + 1)]
-    patches = step.kernel == step.stride and any("PatchEmbed" in type(layers[path]).__name__ for path in parents)
-    if patches:
+    if step.kernel == step.stride and any("PatchEmbed" in type(layers[path]).__name__ for path in parents):
         return "it embeds the patches of a transformer, whose later layers know their grid"
     if step.operation not in CHANGEABLE:
         return REASONS[step.operation]
+    kind = _refusal_of_convolution if step.operation == "convolution" else _refusal_of_pool
+    return _refusal_of_strides(step, calls, stride) or kind(layers[step.path], step, calls)
+
+
+def _refusal_of_strides(step: Step, calls: Sequence[Step], stride: int) -> str:
     if len({change_of(call, stride) for call in calls if call.operation in CHANGEABLE}) > 1:
         return "one layer is called at several strides"
     if step.stride[0] != step.stride[1]:
         return f"its stride {step.stride} differs by axis"
     if any(each > stride and each % stride for each in (step.entering, step.leaving)):
         return f"it leads from stride {step.entering} to {step.leaving}, which {stride} does not divide"
-    if step.operation == "convolution":
-        return _refusal_of_convolution(layer, step, calls)
-    if type(layer).forward not in (nn.MaxPool2d.forward, nn.AvgPool2d.forward):
-        return NO_LAYER
-    if getattr(layer, "return_indices", False):
-        return "its switches would be those of another grid"
-    return "" if step.path else "a pool alone is no network"
+    return ""
 
 
 def _refusal_of_convolution(layer: Any, step: Step, calls: Sequence[Step]) -> str:
@@ -159,6 +156,14 @@ def _refusal_of_convolution(layer: Any, step: Step, calls: Sequence[Step]) -> st
     if (tuple(layer.stride), tuple(layer.dilation)) != (step.stride, step.dilation):
         return "its own forward does not go by its attributes"
     return ""
+
+
+def _refusal_of_pool(layer: Any, step: Step, _calls: Sequence[Step]) -> str:
+    if type(layer).forward not in (nn.MaxPool2d.forward, nn.AvgPool2d.forward):
+        return NO_LAYER
+    if getattr(layer, "return_indices", False):
+        return "its switches would be those of another grid"
+    return "" if step.path else "a pool alone is no network"
 
 
 def _denser(layer: Any, change: Change) -> nn.Module:

@@ -37,7 +37,7 @@ Operation = Literal[
 CONVOLUTION, MAX_POOL, AVERAGE_POOL = "aten::convolution", "aten::max_pool2d_with_indices", "aten::avg_pool2d"
 LAYER_NORM = "aten::native_layer_norm"
 FIXED_GRIDS = ("aten::_adaptive_avg_pool2d", "aten::adaptive_max_pool2d")
-REDUCTIONS = ("mean", "sum", "amax", "max", "var", "std", "var_mean", "std_mean", "linalg_vector_norm", "logsumexp")
+REDUCTIONS = ("mean", "sum", "amax", "var", "std", "var_mean", "std_mean", "linalg_vector_norm", "logsumexp")
 PADDINGS = ("aten::constant_pad_nd", "aten::reflection_pad2d", "aten::replication_pad2d", "aten::pad")
 ATTENTION = ("aten::bmm", "aten::baddbmm", "scaled_dot_product")
 MOVING = ("aten::roll", "aten::grid_sampler", "deform_conv2d", "aten::im2col", "aten::_fft")
@@ -93,7 +93,7 @@ def steps(module: nn.Module, in_channels: int, size: int) -> tuple[Step, ...]:
     follower = _Follower(dict(module.named_modules()))
     follower.mark(image, Map(1, size, size))
     try:
-        with torch.no_grad(), _owners(module, follower.owners), follower:
+        with torch.no_grad(), owners(module, follower.owners), follower:
             module(image)
     except Exception as error:  # whatever a forward of anyone's may raise
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -131,8 +131,8 @@ def named(modules: Mapping[str, nn.Module], path: str) -> str:
 
 
 @contextmanager
-def _owners(module: nn.Module, stack: list[str]) -> Iterator[None]:
-    """Keep the path of the module that is running at the end of `stack`."""
+def owners(module: nn.Module, stack: list[str]) -> Iterator[None]:
+    """Keep the path of the module whose forward is running at the end of `stack`."""
     handles = []
     for path, each in module.named_modules():
         handles.append(each.register_forward_pre_hook(partial(_enter, stack, path)))
@@ -249,8 +249,8 @@ def _averages(name: str, args: Sequence[Any], entering: Map) -> bool:
     if name.removeprefix("aten::") not in REDUCTIONS:
         return False
     x = args[0]
-    axes = next((each for each in args[1:] if isinstance(each, list | tuple)), None)
-    axes = next(([each] for each in args[1:2] if isinstance(each, int)), range(x.ndim)) if axes is None else axes
+    named_axes = [each for each in args[1:] if isinstance(each, list | tuple)]
+    axes: Sequence[int] = named_axes[0] if named_axes else range(x.ndim)
     reduced = 1
     for axis in axes:
         reduced *= x.shape[axis]

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from atrous.layers.followed import Followed, Pair, Place
 from atrous.layers.following import follow
@@ -30,8 +29,8 @@ class ReceptiveField:
     """The pixels that one position of a map reads: rows and columns, in order, gaps where there are holes.
 
     They are those of an image that goes on for ever, so some may lie outside it. `whole` says that a mean over the
-    map (image pooling, squeeze and excitation) brings in every pixel besides; where nothing else leads to the image,
-    rows and columns are all of it. `stride` is how many pixels apart neighbouring positions are, down and across.
+    map (image pooling, squeeze and excitation) brings in every pixel besides; where nothing else leads to the image
+    there are no rows and columns. `stride` is how many pixels apart neighbouring positions are, down and across.
     """
 
     rows: Positions
@@ -41,7 +40,7 @@ class ReceptiveField:
 
     @property
     def size(self) -> Pair:
-        """Height and width from the first pixel to the last."""
+        """Height and width from the first pixel to the last; 0 where only means lead to the image."""
         return _extent(self.rows), _extent(self.columns)
 
     @property
@@ -72,13 +71,12 @@ def receptive_field(
     >>> receptive_field(nn.Sequential(nn.Conv2d(3, 8, 3, dilation=2), nn.MaxPool2d(2)), 33).size
     (6, 6)
     """
-    followed, result = follow(without_weights(module), (height, width or height), channels)
-    places = [place for place in followed.placed(tree_leaves(result)) if place.axes is not None] or [
-        *followed.placed(result)
-    ]
+    followed, result = follow(without_weights(module), (height, height if width is None else width), channels)
+    places = followed.placed(result)
     if not places:
         raise ValueError(f"{type(module).__name__} returns nothing that is computed from the image")
-    return field_of(followed, places[-1], position)
+    maps = [place for place in places if place.axes is not None]
+    return field_of(followed, (maps or places)[-1], position)
 
 
 def field_of(followed: Followed, place: Place, position: Pair | None = None) -> ReceptiveField:
@@ -97,7 +95,7 @@ def field_of(followed: Followed, place: Place, position: Pair | None = None) -> 
     found, whole = None, True
     if place.axes is not None:
         found, whole = followed.read(place.node, (np.array([row]), np.array([column])))
-    rows, columns = found or tuple(np.arange(side) for side in followed.nodes[0].size)
+    rows, columns = found or (np.arange(0), np.arange(0))
     return ReceptiveField(rows=rows, columns=columns, stride=node.stride, whole=whole)
 
 

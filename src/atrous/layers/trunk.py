@@ -19,12 +19,16 @@ from atrous.layers.vgg import colours_adapted
 from atrous.layers.xception import Xception65
 
 
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Mean and deviation of ImageNet's colours, as most published weights expect them."""
+
+
 class Trunk(nn.Module):
     """An encoder: (n, in_channels, h, w) -> feature maps, shallow to deep.
 
     `channels` and `strides` say what each map has; `geometry` says which input sizes keep the maps aligned:
     16k + 1 where every strided layer is centred on a pixel (ResNets), multiples of the stride where it cuts the
-    image into cells (ConvNeXt).
+    image into cells (ConvNeXt). `mean` and `std` are those of the colours that published weights expect.
     """
 
     def __init__(self, body: nn.Module, channels: Sequence[int], strides: Sequence[int], in_channels: int) -> None:
@@ -32,6 +36,7 @@ class Trunk(nn.Module):
         self.body = body
         self.channels, self.strides = tuple(channels), tuple(strides)
         self.in_channels = in_channels
+        self.mean, self.std = IMAGENET
         self.geometry = _geometry(body, self.strides[-1], in_channels)
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -81,8 +86,8 @@ def trunk(
     """Return the encoder `name`, its last stages made dense so that the deepest map has `output_stride`.
 
     A strided layer that becomes dense hands its stride on as atrous rate to every later layer (the hole algorithm).
-    `multigrid` multiplies the rates of the last stage's units. `pretrained` is True for timm's published weights or a
-    `.safetensors` file of the encoder. `width` scales the channels (ResNets only): small copies for tests.
+    `multigrid` has a factor of the rate for each unit of the last stage. `pretrained` is True for timm's published weights or a
+    `.safetensors` file of the encoder. `width` scales the channels (ResNets and our own): small copies.
 
     Raises `ValueError` for an unknown encoder (with the nearest names) or a stride it cannot have, `AtrousError`
     where weights cannot be had.
@@ -107,11 +112,21 @@ def trunk(
     if isinstance(pretrained, str | Path):
         _load_file(body, pretrained, name)
     try:
-        return Trunk(body, channels, strides, in_channels)
+        encoder = Trunk(body, channels, strides, in_channels)
+        encoder.mean, encoder.std = _expected(name)
+        return encoder
     except AssertionError as error:
         raise ValueError(
             f"encoder {name!r} takes images of one size only: {error} Convolutional encoders such as resnet18 take any"
         ) from error
+
+
+def _expected(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and deviation of the images that timm's weights of this encoder were trained on."""
+    import timm
+
+    published = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
+    return (tuple(published.mean), tuple(published.std)) if published is not None else IMAGENET
 
 
 def _from_timm(name: str, in_channels: int, output_stride: int, pretrained: bool, width: float) -> Any:
@@ -145,7 +160,10 @@ def _from_timm(name: str, in_channels: int, output_stride: int, pretrained: bool
 
 
 def set_multigrid(body: nn.Module, name: str, multigrid: Sequence[int]) -> None:
-    """Multiply the atrous rates of the last stage's units, in place; raises `ValueError` unless there are as many.
+    """Give each unit of the last stage the stage's atrous rate times its factor, in place.
+
+    The first unit too, which without multi-grid may keep the rate of the stage before: at output stride 16 the factors
+    (1, 2, 4) mean the rates (2, 4, 8). Raises `ValueError` unless there are as many factors as units.
 
     Source: DeepLab v3 section 3.2.1.
     """
@@ -153,11 +171,15 @@ def set_multigrid(body: nn.Module, name: str, multigrid: Sequence[int]) -> None:
     if units is None or len(units) != len(multigrid):
         have = "no ResNet stage" if units is None else f"{len(units)} units"
         raise ValueError(f"multigrid {tuple(multigrid)} needs one rate per unit of the last stage; {name!r} has {have}")
-    for unit, factor in zip(units, multigrid, strict=True):
-        for layer in unit.modules():
-            if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3):
-                layer.dilation = tuple(rate * factor for rate in layer.dilation)
-                layer.padding = layer.dilation
+    atrous = [
+        (layer, factor)
+        for unit, factor in zip(units, multigrid, strict=True)
+        for layer in unit.modules()
+        if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3)
+    ]
+    rate = max(layer.dilation[0] for layer, _ in atrous)
+    for layer, factor in atrous:
+        layer.dilation = layer.padding = (rate * factor, rate * factor)
 
 
 def _load_file(body: nn.Module, path: str | Path, name: str) -> None:

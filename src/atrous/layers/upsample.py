@@ -1,8 +1,9 @@
 """Ways to enlarge a map: bilinear deconvolution as FCN has it, and `upsampling`, a menu of all the usual ones.
 
-Bilinear deconvolution is a transposed convolution that starts as, or stays, bilinear interpolation. Long, Shelhamer and Darrell, "Fully Convolutional Networks for Semantic Segmentation", CVPR 2015, section 3.3, with
-the filter of `surgery.py` in shelhamer/fcn.berkeleyvision.org. A kernel of twice the stride makes every interior
-output a weighted mean of its two neighbours per axis, so the weights it sees sum to one.
+Bilinear deconvolution is a transposed convolution that starts as, or stays, bilinear interpolation: Long, Shelhamer and
+Darrell, "Fully Convolutional Networks for Semantic Segmentation", CVPR 2015, section 3.3, with the filter of
+`surgery.py` in shelhamer/fcn.berkeleyvision.org. A kernel of twice the stride makes every interior output a weighted
+mean of its two neighbours per axis, so the weights it sees sum to one.
 
 What differs: the authors' fixed kernels are full (classes x classes) blobs whose off-diagonal is zero; a fixed one
 here is grouped, one kernel per class, which gives the same numbers for 1/classes of the arithmetic.
@@ -171,7 +172,7 @@ def centred_kernel(stride: int) -> Tensor:
     For an even stride it is `bilinear_kernel(2 * stride)`. For an odd one that would be off by half a pixel; here it
     is `bilinear_kernel(2 * stride - 1)` after a row and a column of zeros, so that the stride divides its size.
 
-    >>> centred_kernel(3)[3].mul(3).tolist()
+    >>> centred_kernel(3)[3].mul(3).round().tolist()
     [0.0, 1.0, 2.0, 3.0, 2.0, 1.0]
     """
     odd = stride % 2

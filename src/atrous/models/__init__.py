@@ -66,7 +66,8 @@ def build(name: str, classes: int, **options: Any) -> nn.Module:
     """
     if name not in TABLE:
         plain = {_plain(each): each for each in TABLE}
-        near = [plain[each] for each in difflib.get_close_matches(_plain(name), plain, n=3, cutoff=0.5)]
+        same = [_plain(name)] if _plain(name) in plain else []
+        near = [plain[each] for each in same or difflib.get_close_matches(_plain(name), plain, n=3, cutoff=0.5)]
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         raise ValueError(f"model {name!r} is not known; there are {', '.join(TABLE)}.{hint}")
     builder = TABLE[name]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from array_api_compat import array_namespace
@@ -37,7 +38,7 @@ def averaged(*scorers: Scorer, weights: Sequence[float] | None = None) -> Mean:
     if not scorers:
         raise ValueError("no scorer came; give one or more to average")
     shares = tuple(weights) if weights is not None else (1.0,) * len(scorers)
-    if len(shares) != len(scorers) or not all(share > 0 for share in shares):
+    if len(shares) != len(scorers) or not all(0 < share < inf for share in shares):
         raise ValueError(f"weights {shares} came for {len(scorers)} scorers; give one above 0 for each")
     return Mean(scorers, tuple(share / sum(shares) for share in shares))
 

@@ -10,12 +10,14 @@ from atrous.contract import AtrousError, Preprocessing, Recipe
 def preprocessing(net: Any, facts: dict[str, Any]) -> Preprocessing:
     """Return how the dataset's values become the network's input.
 
-    8-bit colour takes ImageNet's mean and deviation, which published weights expect; everything else takes the
+    8-bit colour takes the mean and deviation that published weights of the encoder expect; everything else takes the
     range, mean and deviation of the data itself, 16 bits from their 0.5 to their 99.5 percentile.
     """
     padding = net.preprocessing_padding
     if facts["dtypes"] == ["uint8"] and _channels(facts) == 3:
-        return Preprocessing(padding=padding)
+        encoder = getattr(net, "encoder", None)
+        expected = {key: getattr(encoder, key) for key in ("mean", "std") if hasattr(encoder, key)}
+        return Preprocessing(padding=padding, **expected)
     low, high = facts["low"], max(facts["high"], facts["low"] + 1e-6)
     mean = tuple((value - low) / (high - low) for value in facts["mean"])
     std = tuple(max(value / (high - low), 1e-3) for value in facts["std"])

@@ -23,6 +23,7 @@ import torch
 from atrous.contract import Recipe
 from atrous.data import Dataset, Pair, read_sample
 from atrous.evaluation import Scores
+from atrous.layers.rates import degenerate
 from atrous.models import Segmenter, build
 from atrous.runs.choices import network_options, preprocessing
 from atrous.runs.folder import best_so_far, clear, curves, versions, write_head
@@ -195,6 +196,12 @@ def _crops(pairs: Sequence[Pair], segmenter: Segmenter, recipe: Recipe) -> Crops
     )
 
 
+def _has_published(recipe: Recipe) -> bool:
+    """Return whether there are weights of the network's encoder to fetch."""
+    encoder = recipe.encoder or {"unet": "its own", "deeplab_v2": "resnet101_caffe"}.get(recipe.model, "")
+    return encoder != "its own" and not encoder.endswith(("_beta", "_caffe", "_paper"))
+
+
 def _notes(training: Training, dataset: Dataset, recipe: Recipe) -> Iterator[Note]:
     parameters = sum(p.numel() for p in training.segmenter.net.parameters())
     device = training.accelerator.device
@@ -205,12 +212,18 @@ def _notes(training: Training, dataset: Dataset, recipe: Recipe) -> Iterator[Not
         text=f"{recipe.model}{encoder}, {parameters / 1e6:.1f} M parameters; {len(dataset.space)} classes; "
         f"{counts} images; {precision} on {device}"
     )
-    if not recipe.pretrained and not training.step and recipe.model != "unet" and "beta" not in (recipe.encoder or ""):
+    if not recipe.pretrained and not training.step and _has_published(recipe):
         yield Note(
             text="random weights; --pretrained would start the encoder from its published ImageNet weights (a download)"
         )
     size = training.crops.size
     if size != recipe.crop:
         yield Note(text=f"crop {recipe.crop[0]}x{recipe.crop[1]} became {size[0]}x{size[1]}, a size this network takes")
+    lost = degenerate(training.segmenter.net, *size)
+    if lost:
+        rates = ", ".join(
+            f"{rate} on a map of {side}" for rate, side in sorted({(each.rate, each.side) for each in lost})
+        )
+        yield Note(text=f"atrous rates as large as the map see its centre only ({rates}); a larger --crop helps")
     if training.step:
         yield Note(text=f"resumed at step {training.step} of {training.total}")

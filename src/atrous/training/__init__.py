@@ -5,6 +5,7 @@ from atrous.training.checkpoints import load_state, save_state
 from atrous.training.loop import Step, Training, prepared, resolved_precision, train
 from atrous.training.losses import compared, cross_entropy
 from atrous.training.schedule import parameter_groups, poly
+from atrous.training.statistics import measured_statistics
 
 __all__ = [
     "Crops",
@@ -13,6 +14,7 @@ __all__ = [
     "compared",
     "cross_entropy",
     "load_state",
+    "measured_statistics",
     "parameter_groups",
     "poly",
     "prepared",

@@ -1,0 +1,111 @@
+"""The statistics of batch norm against sums made by hand."""
+
+import pytest
+import torch
+from torch import nn
+
+from atrous.layers.norm import BatchNorm, FrozenBatchNorm
+from atrous.training import measured_statistics
+
+
+def batches(count=5, size=(4, 3, 6, 5), seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(size, generator=generator) * (k + 1) + k for k in range(count)]
+
+
+def net():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), BatchNorm(4), nn.ReLU(), nn.Dropout(0.5), nn.Conv2d(4, 2, 3), nn.BatchNorm2d(2)
+    )
+
+
+def state(module):
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def test_one_layer_by_hand():
+    layer, given = BatchNorm(3, momentum=0.3), batches()
+    layer.running_mean.fill_(100)
+    assert measured_statistics(layer, given) == 5
+    means = torch.stack([batch.mean((0, 2, 3)) for batch in given])
+    squares = [
+        ((batch - mean.reshape(1, 3, 1, 1)) ** 2).sum((0, 2, 3)) for batch, mean in zip(given, means, strict=True)
+    ]
+    unbiased = torch.stack(squares) / (4 * 6 * 5 - 1)
+    torch.testing.assert_close(layer.running_mean, means.mean(0))
+    torch.testing.assert_close(layer.running_var, unbiased.mean(0))
+    assert layer.momentum == 0.3
+    assert layer.num_batches_tracked == 5
+
+
+def test_a_deeper_layer_sees_what_the_batch_statistics_make():
+    module, given = net().eval(), batches()
+    means = []
+    for batch in given:
+        features = module[0](batch)
+        mean, variance = features.mean((0, 2, 3), keepdim=True), features.var((0, 2, 3), keepdim=True, correction=0)
+        features = module[4](torch.relu((features - mean) / (variance + module[1].eps).sqrt()))
+        means.append(features.mean((0, 2, 3)))
+    measured_statistics(module, iter(given))
+    torch.testing.assert_close(module[5].running_mean, torch.stack(means).mean(0), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_all_else_is_as_before(training):
+    module = net().train(training)
+    module[5].eval()
+    module[2].register_forward_hook(lambda _module, _inputs, _output: None)
+    before = state(module)
+    measured_statistics(module, batches())
+    after = state(module)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    parts = ("running_mean", "running_var", "num_batches_tracked")
+    assert changed == {f"{layer}.{part}" for layer in (1, 5) for part in parts}
+    assert [part.training for part in module] == [training] * 5 + [False]
+    assert [module[1].momentum, module[5].momentum] == [0.1, 0.1]
+    assert not module[1]._forward_pre_hooks
+    assert all(weight.grad is None for weight in module.parameters())
+
+
+def test_what_is_not_reached_or_frozen_stays():
+    class Partly(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.unused, self.frozen = BatchNorm(3), BatchNorm(3), FrozenBatchNorm(3)
+
+        def forward(self, x):
+            return self.frozen(self.used(x))
+
+    module = Partly()
+    for part in module.children():
+        part.running_mean.fill_(7)
+    measured_statistics(module, batches())
+    assert module.unused.running_mean.tolist() == module.frozen.running_mean.tolist() == [7, 7, 7]
+    assert module.used.running_mean[0] != 7
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ([], "no batch came; give some of normalised training crops"),
+        ([*batches(1), torch.zeros(1, 3, 5, 5)], "a batch leaves 5 a single value per channel, which has no variance"),
+    ],
+)
+def test_what_cannot_be_measured_changes_nothing(given, words):
+    module = net()
+    before = state(module)
+    with pytest.raises(ValueError, match=words):
+        measured_statistics(module, given)
+    torch.testing.assert_close(state(module), before, rtol=0, atol=0)
+    assert module.training
+    assert module[1].momentum == 0.1
+    assert not module[5]._forward_pre_hooks
+
+
+@pytest.mark.parametrize(
+    "module", [nn.Conv2d(3, 2, 1), FrozenBatchNorm(3), nn.BatchNorm2d(3, track_running_stats=False)]
+)
+def test_nothing_to_measure(module):
+    with pytest.raises(ValueError, match="has no batch norm that keeps statistics: there is nothing to measure"):
+        measured_statistics(module, batches())
