@@ -71,7 +71,7 @@ RACES: dict[str, Race] = {
         "torchvision fcn_resnet50",
     ),
     "hypercolumn": Race(lambda: models.hypercolumn(CLASSES), lambda: plain.Hypercolumn(CLASSES), "plain port"),
-    "unet": Race(lambda: models.unet(CLASSES), lambda: plain.UNet(CLASSES), "plain port", 380),
+    "unet": Race(lambda: models.unet(CLASSES), lambda: plain.UNet(CLASSES), "plain port", 260),
     "unet resnet34": Race(
         lambda: models.unet(CLASSES, encoder="resnet34"), of_smp("Unet", "resnet34"), "smp Unet resnet34"
     ),

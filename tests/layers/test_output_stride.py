@@ -94,7 +94,7 @@ SLOW = {
     for name in (
         *("vgg11", "densenet121", "resnext50_32x4d", "wide_resnet50_2", "res2net50_14w_8s", "nf_resnet26"),
         *("dpn48b", "xception41", "legacy_xception", "cspresnet50", "darknet53", "repvgg_a0", "gernet_s"),
-        *("fbnetc_100", "inception_v4"),
+        "fbnetc_100",
     )
 }
 
@@ -142,7 +142,7 @@ def layers(draw):
     return nn.AvgPool2d(kernel, **options, count_include_pad=draw(st.booleans()), divisor_override=divisor)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=80)
 @given(st.lists(layers(), min_size=2, max_size=6), st.integers(9, 60), st.integers(9, 60), st.integers(0, 2**31))
 @torch.no_grad()
 def test_any_stack_of_layers_keeps_its_values(stack, height, width, seed):
@@ -151,9 +151,10 @@ def test_any_stack_of_layers_keeps_its_values(stack, height, width, seed):
     net = lively(nn.Sequential(*stem, *stack, nn.Conv2d(2, 2, 3, 2, 1)), seed).double()
     x = images(1, 1, 4 * height, 4 * width, seed=seed, dtype=torch.float64)
     try:
-        coarse = net(x)
+        maps = list(itertools.accumulate(net, lambda before, layer: layer(before), initial=x))
     except RuntimeError:  # the map was too small for a window
         assume(False)
+    coarse = maps[-1]
     whole = 8
     for layer in stack:
         stride = layer.stride
@@ -163,7 +164,8 @@ def test_any_stack_of_layers_keeps_its_values(stack, height, width, seed):
     fine = dense(x)
     step = whole // 4
     torch.testing.assert_close(fine[:, :, ::step, ::step], coarse, atol=1e-9, rtol=1e-9)
-    assert torch.isfinite(fine).all()
+    if min(side for each in maps for side in each.shape[2:]) > 1:  # else a hole can be larger than the map
+        assert torch.isfinite(fine).all()
 
 
 # What averages over the whole map -------------------------------------------------------------------------------------
@@ -305,14 +307,22 @@ def test_frozen_parts_of_a_trunk_stay_frozen():
 
 def test_pools_without_room_are_replaced_wherever_they_stand():
     pool, mean = nn.MaxPool2d(3, 2, 1, ceil_mode=True), nn.AvgPool2d(2, 2)
-    net = nn.Sequential(nn.Conv2d(3, 4, 4, 4), mean, nn.Sequential(pool)).eval()
-    net.again = nn.Identity()
-    net.again.pool = pool
+    net = nn.Sequential(nn.Conv2d(3, 4, 4, 4), mean, nn.Sequential(pool))
+    net[0].again = pool
+    net.eval()
     set_output_stride(net, 4)
     assert isinstance(net[1], DilatedAveragePool)
-    assert net[2][0] is net.again.pool
+    assert net[2][0] is net[0].again
     assert isinstance(net[2][0][0], nn.ConstantPad2d)
     assert not any(module.training for module in net.modules())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_other_precisions_are_followed_too(dtype):
+    net = trunk("resnet18", width=1 / 8).to(dtype)
+    set_output_stride(net, 8)
+    assert net.strides[-1] == net.geometry.stride == 8
+    assert {parameter.dtype for parameter in net.parameters()} == {dtype}
 
 
 def test_the_weights_may_be_on_the_meta_device():
@@ -342,10 +352,10 @@ class Twice(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.stem, self.half = nn.Conv2d(3, 4, 4, 4), nn.Conv2d(4, 4, 2, 2)
+        self.stem, self.shared = nn.Conv2d(3, 4, 4, 4), nn.Conv2d(4, 4, 2, 2)
 
     def forward(self, x):
-        return self.half(self.half(self.stem(x)))
+        return self.shared(self.shared(self.stem(x)))
 
 
 class Stubborn(nn.Conv2d):
@@ -396,7 +406,7 @@ REFUSED = {
         lambda: Called(lambda self, x: functional.conv2d(x, self.weight, stride=2).roll(1, 2)),
         r"the module itself \(Called\): convolution",
     ),
-    "two strides": (Twice, r"half \(Conv2d\): convolution: one layer is called at several strides"),
+    "two strides": (Twice, r"shared \(Conv2d\): convolution: one layer is called at several strides"),
     "padding mode": (
         lambda: after_a_stem(nn.Conv2d(4, 4, 3, 2, 1, padding_mode="reflect")),
         r"1 \(Conv2d\): convolution: its padding is 'reflect', and only zeros",
@@ -470,14 +480,14 @@ def test_what_cannot_change_is_refused_by_name_and_nothing_is_touched(name):
     ("build", "stride", "options", "words"),
     [
         (lambda: VGG16(width=1 / 64), 5, {}, r"output stride 5 came; 32, 16, 8 and 4 are accepted"),
-        (lambda: trunk("resnet18", output_stride=8), 16, {}, r"output stride 16 came, and Trunk has 8: 8, 4 can be had"),
+        (lambda: trunk("resnet18", output_stride=8), 16, {}, r"stride 16 came, and Trunk has 8: 8, 4 can be had"),
         (lambda: nn.Conv2d(3, 3, 3, 2), 4, {}, r"came, and Conv2d has 2: none of 32, 16, 8 and 4 can be had"),
         (lambda: nn.Conv2d(3, 3, 12, 12), 8, {}, r"output stride 8 came, and Conv2d has 12: 4 can be had"),
         (lambda: nn.MaxPool2d(8), 4, {}, r"MaxPool2d has no convolution .* give in_channels="),
         (lambda: nn.MaxPool2d(8), 4, {"in_channels": 1}, r"a pool alone is no network"),
-        (lambda: fcn32s(width=1 / 64), 8, {}, r"FCN32s says in its geometry where its logits lie, .* its encoder alone"),
+        (lambda: fcn32s(width=1 / 64), 8, {}, r"FCN32s says in its geometry where .* its encoder alone"),
         (lambda: deeplab_v3plus(width=1 / 64), 8, {}, r"DeepLabV3Plus says in its geometry"),
-        (lambda: VGG16(width=1 / 64), 8, {"in_channels": 5}, r"image of 5 x 224 x 224 cannot be followed through VGG16: s"),
+        (lambda: VGG16(width=1 / 64), 8, {"in_channels": 5}, r"5 x 224 x 224 cannot be followed through VGG16: "),
         (lambda: VGG16(width=1 / 64), 8, {"size": 0}, r"Give in_channels= and size= of one it takes"),
     ],
 )  # fmt: skip

@@ -9,7 +9,8 @@ from torch import nn
 from atrous import conformance
 from atrous.contract import Geometry, mirrored
 from atrous.layers.norm import FrozenBatchNorm
-from atrous.models.unet import Expansion, centre, same_geometry, unet, valid_geometry
+from atrous.models.unet import Expansion, centre, unet
+from atrous.models.unet_geometry import same_geometry, valid_geometry
 
 
 def parameters(net):
@@ -255,7 +256,6 @@ def test_gradient_reaches_every_parameter():
         ({"depth": 0}, "depth 0 came; U-Net has 1 to 7 pools, the paper's 4"),
         ({"depth": 8}, "depth 8 came; U-Net has 1 to 7"),
         ({"channels": 0}, "0 channels came; the first level has 1 or more, the paper's 64"),
-        ({"upsampling": "cubic"}, "upsampling 'cubic' came; there is 'transposed'"),
         ({"pretrained": True}, "pretrained True came, but U-Net is trained from scratch; leave it out, or g"),
         ({"output_stride": 8}, "output_stride 8 came, but its logits have stride 1; leave it out"),
         ({"classes": 1}, r"1 classes came; a segmentation has 2 to 255"),
@@ -265,6 +265,11 @@ def test_gradient_reaches_every_parameter():
 def test_builder_refuses(options, words):
     with pytest.raises(ValueError, match=f"unet: {words}"):
         unet(**options, width=1 / 64)
+
+
+def test_an_unknown_upsampling_is_refused():
+    with pytest.raises(ValueError, match=r"upsampling 'cubic' came; there are bilinear, .*transposed"):
+        unet(upsampling="cubic", width=1 / 64)
 
 
 def test_an_unknown_norm_is_refused():
@@ -370,6 +375,17 @@ def test_sides_that_are_no_multiples_are_refused():
         net(torch.zeros(1, 3, 40, 31))
 
 
+@torch.no_grad()
+def test_other_upsamplings_start_as_their_menu_says():
+    """A learnt deconvolution and a sub-pixel convolution begin as enlargements, which U-Net's drawing would undo."""
+    step = Expansion(4, 4, upsampling="learnt-deconvolution")
+    features = images(1, 4, 8, 8).float()
+    expected = nn.functional.interpolate(features, scale_factor=2, mode="bilinear")
+    torch.testing.assert_close(step.up(features)[..., 2:-2, 2:-2], expected[..., 2:-2, 2:-2])
+    weight = unet(2, upsampling="sub-pixel", width=1 / 16).expand2.up[0].weight
+    torch.testing.assert_close(weight[0::4], weight[3::4])
+
+
 def test_one_least_crop_can_be_trained_on():
     net = unet(2, padding="same", norm="batch", width=1 / 64).train()
     net(torch.zeros(1, 3, 32, 32)).sum().backward()
@@ -386,6 +402,9 @@ def test_one_least_crop_can_be_trained_on():
         {"depth": 1},
         {"depth": 3, "channels": 32, "dropout": 0.1},
         {"depth": 5, "padding": "same", "width": 1 / 32},
+        {"upsampling": "nearest-convolution", "padding": "same"},
+        {"upsampling": "sub-pixel"},
+        {"upsampling": "learnt-deconvolution", "depth": 2},
     ],
     ids=str,
 )

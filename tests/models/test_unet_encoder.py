@@ -131,7 +131,7 @@ def test_one_least_crop_can_be_trained_on_and_a_smaller_cannot():
             "unet: output_stride 16 came, but the expanding path begins at stride 32; leave it out",
         ),
         ({"encoder": "resnet1001"}, "encoder 'resnet1001' is not known"),
-        ({"encoder": "swin_tiny_patch4_window7_224", "width": 1}, "takes images of one size only"),
+        ({"encoder": "swin_tiny_patch4_window7_224", "width": 1}, "takes images of some sizes only"),
         ({"classes": 256}, "unet: 256 classes came; a segmentation has 2 to 255"),
         ({"norm": "layer"}, "norm 'layer' came; there are batch, frozen, group"),
     ],

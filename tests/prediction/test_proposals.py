@@ -82,6 +82,25 @@ def test_the_same_image_gives_the_same_boxes(find):
 
 
 @pytest.mark.parametrize("find", FINDERS)
+def test_boxes_of_one_size_come_in_one_order(find):
+    image = np.full((240, 240, 3), 90, np.uint8)
+    for top in (20, 100, 180):
+        for left in (20, 100, 180):
+            image[top : top + 40, left : left + 40] = (220, 20 + top, 20 + left)
+    first = find(image)
+    assert (
+        sum(
+            max(overlap(box, np.array([t, s, t + 40, s + 40])) for box in first) > 0.7
+            for t in (20, 100, 180)
+            for s in (20, 100, 180)
+        )
+        == 9
+    )
+    for _ in range(4):
+        np.testing.assert_array_equal(find(image), first)
+
+
+@pytest.mark.parametrize("find", FINDERS)
 @pytest.mark.parametrize("channels", [1, 2, 4])
 def test_any_number_of_channels(find, channels):
     image = np.repeat(picture(channels=1), channels, 2)

@@ -14,7 +14,8 @@ class Stage:
 
     `receptive_field` is (h, w) in pixels, of the position in the middle, without means over the map; None where only
     those lead to the image. `whole` says that there are such means, so that every pixel counts. `multiply_adds` are
-    those of convolutions and matrix products; `memory` is what its layers put out, in bytes of float32.
+    those of convolutions and matrix products; `memory` is what its layers put out, in bytes of float32. `reads`
+    names the stages it takes its input from, `image` the image itself.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Stage:
     parameters: int = 0
     multiply_adds: int = 0
     memory: int = 0
+    reads: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,7 +47,7 @@ def _listed(rates: Sequence[int]) -> str:
 
 
 def _longest_chain(part: Part, followed: Followed) -> tuple[int, ...]:
-    """Return the longest run of atrous convolutions, each reading the one before, whose rates have a divisor above 1."""
+    """Return the longest run of atrous convolutions, each reading the one before, whose rates share a divisor."""
     spans = [range(followed.calls[call].first, followed.calls[call].end) for call in part.calls]
     chains: dict[int, tuple[int, ...]] = {}
     for index in (index for span in spans for index in span):
@@ -94,6 +94,6 @@ def outgrown(net: Any, size: Pair, stages: Sequence[tuple[str, str]]) -> list[st
 def _outgrown(name: str, rates: Sequence[int], side: int) -> str:
     several = "s" * (len(rates) > 1)
     return (
-        f"degenerate rates: {name} has rate{several} {', '.join(map(str, rates))} on a map whose shorter side is {side}: "
-        "the outer taps of the kernel read padding only, and it acts as a 1x1"
+        f"degenerate rates: {name} has rate{several} {', '.join(map(str, rates))} on a map whose shorter side is "
+        f"{side}; the outer taps of its kernels read only padding there, as if they were 1x1"
     )

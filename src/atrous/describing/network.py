@@ -11,7 +11,7 @@ from torch import nn
 from atrous.describing.cost import Cost, costs
 from atrous.describing.description import Description, Stage
 from atrous.describing.gridding import gridding, outgrown
-from atrous.describing.stages import Part, channels_of, parts_of, short_names, size_of
+from atrous.describing.stages import Part, channels_of, parts_of, short_names, size_of, stages_read
 from atrous.layers.followed import Followed, Output, Pair
 from atrous.layers.following import follow
 from atrous.layers.probing import without_weights
@@ -37,8 +37,9 @@ def described(net: Any, size: Pair = (513, 513), in_channels: int = 3, *, name: 
     run = _Run(bare, follow(bare, taken, in_channels)[0], costs(bare, taken, in_channels))
     parts = parts_of(bare, run.followed, run.works)
     names, counts = short_names([part.path for part in parts]), run.parameters(parts)
-    rows = [run.row(*each) for each in zip(names, parts, counts, strict=True)]
-    rows += run.after(parts)
+    reads = [[names[each] if each >= 0 else "image" for each in run.reads(parts, part)] for part in parts]
+    rows = [run.row(*each) for each in zip(names, parts, counts, reads, strict=True)]
+    rows += run.after(parts, names)
     named = dict(zip(names, parts, strict=True))
     total = sum(parameter.numel() for parameter in bare.parameters())
     return Description(
@@ -108,18 +109,27 @@ class _Run:
             counted |= own.keys()
         return counts
 
-    def row(self, name: str, part: Part, parameters: int) -> Stage:
+    def reads(self, parts: Sequence[Part], part: Part) -> list[int]:
+        """Return the numbers of the stages that enter this one, -1 for the image."""
+        entering = [source for call in part.calls for source in self.followed.calls[call].sources]
+        number = parts.index(part)
+        return [each for each in stages_read(parts, self.followed, [*part.sources, *entering]) if each < number]
+
+    def row(self, name: str, part: Part, parameters: int, reads: Sequence[str]) -> Stage:
         """Return what is said of a stage."""
         spent = [self.costs[call] for call in part.all_calls]
         row = self._map(name, part.path, part.output)
         multiply_adds, memory = sum(each.multiply_adds for each in spent), sum(each.memory for each in spent)
-        return replace(row, parameters=parameters, multiply_adds=multiply_adds, memory=memory)
+        return replace(row, parameters=parameters, multiply_adds=multiply_adds, memory=memory, reads=tuple(reads))
 
-    def after(self, parts: Sequence[Part]) -> list[Stage]:
+    def after(self, parts: Sequence[Part], names: Sequence[str]) -> list[Stage]:
         """Return the row of the logits where the last stage's map is not yet what comes out: a sum, or a crop."""
         last = self.followed.calls[-1].outputs
         same = {output.place.node for output in last} & {part.output.place.node for part in parts[-1:]}
-        return [] if same or not last or last[0].place.axes is None else [self._map("logits", "", last[0])]
+        if same or not last or last[0].place.axes is None:
+            return []
+        reads = stages_read(parts, self.followed, [last[0].place.node])
+        return [replace(self._map("logits", "", last[0]), reads=tuple(names[each] for each in reads if each >= 0))]
 
     def gridding(self, named: Mapping[str, Part]) -> Iterator[str]:
         """Yield a sentence per stage with holes; of one that runs at several scales the first is meant."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import groupby
+from itertools import groupby, pairwise
 from math import prod
 
 from torch import nn
@@ -93,10 +93,9 @@ def _grouped(net: nn.Module, followed: Followed, calls: Sequence[int]) -> Iterat
 
 def _is_chain(followed: Followed, calls: Sequence[int]) -> bool:
     """Say whether each call takes what the one before returned."""
-    pairs = zip(calls, calls[1:], strict=False)
     return all(
         set(followed.calls[after].sources) & {output.place.node for output in followed.calls[before].outputs}
-        for before, after in pairs
+        for before, after in pairwise(calls)
     )
 
 
@@ -116,7 +115,28 @@ def _part(followed: Followed, path: str, calls: Sequence[int]) -> Part:
     return Part(path, tuple(calls), followed.calls[calls[0]].sources, (maps or outputs)[0])
 
 
-# What goes with which --------------------------------------------------------------------------------------------------
+def stages_read(parts: Sequence[Part], followed: Followed, sources: Sequence[int]) -> list[int]:
+    """Return which stages nodes come from, in order; -1 is the image."""
+    owners = {
+        node: number
+        for number, part in enumerate(parts)
+        for call in part.all_calls
+        for node in range(followed.calls[call].first, followed.calls[call].end)
+    }
+    waiting, met, found = list(sources), set(), set()
+    while waiting:
+        node = waiting.pop()
+        if node in met:
+            continue
+        met.add(node)
+        if node in owners or node == 0:
+            found.add(owners.get(node, -1))
+        else:
+            waiting += [edge.source for edge in followed.nodes[node].edges]
+    return sorted(found)
+
+
+# What goes with which ------------------------------------------------------------------------------------------------
 
 
 def _folded(parts: Sequence[Part], followed: Followed, works: Callable[[int], bool]) -> list[Part]:

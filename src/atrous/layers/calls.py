@@ -62,8 +62,14 @@ class Seen:
         return dimension if dimension < 0 else dimension - self.given["self"].ndim
 
 
-def placed_by(followed: Followed, func: Any, args: Any, kwargs: Any, result: Any, places: list[Place]) -> Place:
-    """Return the place of what a call returned; raises `ValueError` for a call that is not known here."""
+def placed_by(followed: Followed, func: Any, args: Any, kwargs: Any, result: Any, places: list[Place]) -> Place | None:
+    """Return the place of what a call returned, None where it took only a shape.
+
+    Raises `ValueError` for a call of which it is not known here what it reads.
+    """
+    name = func._schema.name.removeprefix("aten::")
+    if name.startswith("new_") or name.endswith("_like"):
+        return None
     distinct = list(dict.fromkeys(places))
     arguments = func._schema.arguments
     given = {each.name: each.default_value for each in arguments if each.has_default_value()}
@@ -71,7 +77,6 @@ def placed_by(followed: Followed, func: Any, args: Any, kwargs: Any, result: Any
     seen = Seen(followed, func, given, result, distinct)
     if all(place.axes is None for place in distinct):
         return _mean_of(seen)
-    name = func._schema.name.removeprefix("aten::")
     rule = RULES.get(name) or RULES.get(name.removesuffix("_"))
     if rule is None and torch.Tag.pointwise in func.tags:
         rule = _together
@@ -298,7 +303,7 @@ def _reshape(seen: Seen) -> Place:
     rows, columns = seen.axes
     after_width = prod(old[columns:]) // old[columns]
     after_height = after_width * width if rows == columns else prod(old[rows:]) // old[rows]
-    found = {}
+    found: dict[str, int] = {}
     for axis in range(-1, -len(new) - 1, -1):
         after = prod(new[axis:]) // max(1, new[axis])
         for name, side, wanted in (("width", width, after_width), ("height", height, after_height)):

@@ -86,8 +86,8 @@ def checkerboard(module: nn.Module, *, in_channels: int | None = None, size: int
 
     Evenness is of the structure: learnt weights can still make a pattern, only none is forced upon them.
 
-    Raises `ValueError` where the number of channels cannot be told, where the module does not take such a map, and
-    where no middle without border is found up to 1024.
+    Raises `ValueError` where the module does not take such a map, and where no middle without border is found up to
+    1024.
 
     Source: Odena et al., Distill 2016.
 
@@ -95,9 +95,7 @@ def checkerboard(module: nn.Module, *, in_channels: int | None = None, size: int
     uneven: ratio 4, repeating every 2 x 2
       the module itself: kernel 3 x 3, stride 2 x 2: 1, 2 taps in turn, ratio 4
     """
-    in_channels = in_channels or channels_taken(module)
-    if in_channels is None:
-        raise ValueError(f"{type(module).__name__} has no convolution to tell its channels by; give in_channels=")
+    in_channels = in_channels or channels_taken(module) or _channels_of_kernel(module)
     if size < 1:
         raise ValueError(f"size {size} came; it is the side of the first map of ones, at least 1")
     equal = _with_equal_weights(module)
@@ -115,6 +113,12 @@ def checkerboard(module: nn.Module, *, in_channels: int | None = None, size: int
         f"the output of {type(module).__name__} does not repeat itself in its middle, even for maps of {LARGEST}: "
         "its border reaches everywhere. Measure its decoder alone"
     )
+
+
+def _channels_of_kernel(module: nn.Module) -> int:
+    """Return the channels of the first kernel that a forward uses as a function; 1 where anything will do."""
+    tensors = (*module.parameters(), *module.buffers())
+    return next((tensor.shape[0] for tensor in tensors if tensor.ndim == 4), 1)
 
 
 def _with_equal_weights(module: nn.Module) -> nn.Module:

@@ -40,7 +40,7 @@ class DilatedAveragePool(nn.Module):
         if self.divisor_override is not None:
             return sums / self.divisor_override
         counted = self._padded(torch.ones_like(x[:1, :1]), float(self.count_include_pad))
-        return sums / self._sums(counted)
+        return sums / self._sums(counted).clamp(min=1)  # none counts where the map is smaller than the holes
 
     def _padded(self, x: Tensor, value: float) -> Tensor:
         (rows, columns), (below, right) = self.padding, self.extra

@@ -55,7 +55,7 @@ class _Follower(TorchDispatchMode):
         if places:
             place = placed_by(self.followed, func, args, kwargs, result, places)
             for leaf in tree_leaves(result):
-                if isinstance(leaf, Tensor):
+                if isinstance(leaf, Tensor) and place is not None:
                     self.followed.put(leaf, place)
         return result
 

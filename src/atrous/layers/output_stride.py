@@ -53,6 +53,12 @@ def set_output_stride(module: nn.Module, stride: int, *, in_channels: int | None
     change again. `in_channels` and `size` are those of the image that is followed through the net on the meta device;
     a net that takes only one size needs its own.
 
+    Equality to 1e-4 of the largest value is tested for torchvision's VGG, ResNet, DenseNet, MobileNetV2, ShuffleNetV2;
+    timm's ResNet (with average pooling in its shortcuts too), ResNeXt, Wide ResNet, Res2Net, NF-ResNet, RegNetX, VGG,
+    DenseNet, DPN, MobileNetV2, FBNet, ConvNeXt, Xception, CSPNet, DarkNet, RepVGG and GENet; and the trunks of this
+    package. Refused are nets that pad by the image's size (timm's `tf_`), blur before they stride, pool in functions
+    (Inception v3), enlarge again (HRNet) or attend, and those that add branches of which only one pads (DLA).
+
     Raises `ValueError` for another stride, one the net cannot have, and where a layer that must change cannot, by
     name; the module is then as it was.
 
@@ -135,7 +141,7 @@ def _update_trunks(module: nn.Module, rehearsal: nn.Module, stride: int) -> None
     for path, each in module.named_modules():
         if not isinstance(getattr(each, "strides", None), tuple):
             continue
-        copied: Any = rehearsal.get_submodule(path)
+        copied: Any = rehearsal.get_submodule(path).float()  # a trunk looks at its geometry in single precision
         each.strides = copied.strides = tuple(min(old, stride) for old in copied.strides)
         if isinstance(copied, Trunk):
             each.geometry = Trunk(copied.body, copied.channels, copied.strides, copied.in_channels).geometry

@@ -89,7 +89,8 @@ def steps(module: nn.Module, in_channels: int, size: int) -> tuple[Step, ...]:
     >>> [(step.path, step.operation, step.entering, step.leaving) for step in found]
     [('0', 'convolution', 1, 2), ('1', 'max pooling', 2, 4)]
     """
-    image = torch.empty(1, in_channels, size, size, device="meta")
+    dtype = next((weight.dtype for weight in module.parameters() if weight.is_floating_point()), None)
+    image = torch.empty(1, in_channels, size, size, device="meta", dtype=dtype)
     follower = _Follower(dict(module.named_modules()))
     follower.mark(image, Map(1, size, size))
     try:

@@ -115,9 +115,9 @@ def trunk(
         encoder = Trunk(body, channels, strides, in_channels)
         encoder.mean, encoder.std = _expected(name)
         return encoder
-    except AssertionError as error:
+    except (AssertionError, RuntimeError) as error:
         raise ValueError(
-            f"encoder {name!r} takes images of one size only: {error} Convolutional encoders such as resnet18 take any"
+            f"encoder {name!r} takes images of some sizes only: {error} Convolutional encoders such as resnet18 take any"
         ) from error
 
 
@@ -215,14 +215,24 @@ def _load_state(body: nn.Module, state: Mapping[str, Tensor], path: str | Path, 
     body.load_state_dict(found, strict=False)
 
 
-@torch.no_grad()
 def _geometry(body: nn.Module, stride: int, in_channels: int) -> Geometry:
     """Find out how the encoder samples: s strides + 1 pixels give s + 1 values where it is centred on pixels."""
-    was_training = body.training
-    device = next(body.parameters()).device
-    side = 64 + 1
-    deepest = body.eval()(torch.zeros(1, in_channels, side, side, device=device))[-1]
-    body.train(was_training)
-    if deepest.shape[-1] == (side - 1) // stride + 1:
+    try:
+        centred = _deepest(body, in_channels, 65) == 64 // stride + 1
+    except RuntimeError:  # one that adds maps of several strides, as HRNet does, takes whole cells only
+        _deepest(body, in_channels, 64)
+        centred = False
+    if centred:
         return Geometry(multiple=stride, offset=1, minimum=stride + 1, stride=stride, align_corners=True)
     return Geometry(multiple=max(stride, 32), minimum=max(stride, 32), stride=stride)
+
+
+@torch.no_grad()
+def _deepest(body: nn.Module, in_channels: int, side: int) -> int:
+    """Return the side of the deepest map of an image, in evaluation mode."""
+    was_training = body.training
+    device = next(body.parameters()).device
+    try:
+        return body.eval()(torch.zeros(1, in_channels, side, side, device=device))[-1].shape[-1]
+    finally:
+        body.train(was_training)

@@ -39,11 +39,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from atrous.contract import Geometry
 from atrous.layers.norm import BatchNorm, Norm, with_norm
+from atrous.layers.upsample import Kind
+from atrous.layers.upsample import upsampling as enlarging
 from atrous.layers.vgg import scaled_channels
 from atrous.models.arguments import check_arguments
-from atrous.models.unet_encoder import EncoderUNet, check_sides, unet_on_encoder
+from atrous.models.unet_encoder import EncoderUNet, unet_on_encoder
+from atrous.models.unet_geometry import check_sides, same_geometry, valid_geometry
 
 Padding = Literal["valid", "same"]
 
@@ -63,7 +65,7 @@ def double_convolution(in_channels: int, channels: int, *, padding: Padding = "v
         layers.append(nn.Conv2d(inputs, channels, kernel_size=3, padding=int(padding == "same"), bias=not norm))
         layers.extend([BatchNorm(channels)] if norm else [])
         layers.append(nn.ReLU(inplace=True))
-    return nn.Sequential(*layers)
+    return drawn_by_incoming(nn.Sequential(*layers))
 
 
 class ContractingPath(nn.Module):
@@ -91,17 +93,21 @@ class ContractingPath(nn.Module):
         return [*features, bottom]
 
 
-def up_convolution(name: str, in_channels: int, channels: int) -> nn.Module:
-    """Return what enlarges (n, in_channels, h, w) to (n, channels, 2h, 2w): `"transposed"`, of kernel and stride 2.
+def up_convolution(name: Kind, in_channels: int, channels: int) -> nn.Module:
+    """Return what enlarges (n, in_channels, h, w) to (n, channels, 2h, 2w): `"transposed"` has kernel and stride 2.
 
-    Raises `ValueError` for another name.
+    Others are those of `layers.upsample.upsampling`, and start as they do there.
+
+    Raises `ValueError` for a name that is not on that menu.
+
+    Source: U-Net, section 2 ("up-convolution").
 
     >>> up_convolution("transposed", 4, 2)(torch.zeros(1, 4, 3, 5)).shape
     torch.Size([1, 2, 6, 10])
     """
     if name != "transposed":
-        raise ValueError(f"unet: upsampling {name!r} came; there is 'transposed'")
-    return nn.ConvTranspose2d(in_channels, channels, kernel_size=2, stride=2)
+        return enlarging(name, in_channels, channels, 2)
+    return drawn_by_incoming(nn.ConvTranspose2d(in_channels, channels, kernel_size=2, stride=2))
 
 
 class Expansion(nn.Module):
@@ -117,7 +123,7 @@ class Expansion(nn.Module):
         *,
         padding: Padding = "valid",
         norm: bool = False,
-        upsampling: str = "transposed",
+        upsampling: Kind = "transposed",
     ) -> None:
         super().__init__()
         self.up = up_convolution(upsampling, in_channels, skip_channels)
@@ -155,7 +161,7 @@ class UNet(nn.Module):
         channels: list[int],
         padding: Padding,
         norm: bool,
-        upsampling: str,
+        upsampling: Kind,
         dropout: float,
     ) -> None:
         super().__init__()
@@ -167,8 +173,7 @@ class UNet(nn.Module):
         for level in range(self.depth, 0, -1):
             step = Expansion(channels[level], channels[level - 1], padding=padding, norm=norm, upsampling=upsampling)
             self.add_module(f"expand{level}", step)
-        self.score = nn.Conv2d(channels[0], classes, kernel_size=1)
-        draw_by_incoming(self)
+        self.score = drawn_by_incoming(nn.Conv2d(channels[0], classes, kernel_size=1))
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits of the pixels that have all their context.
@@ -183,38 +188,16 @@ class UNet(nn.Module):
         return self.score(features)  # (n, classes, h - 184, w - 184)
 
 
-def valid_geometry(depth: int) -> Geometry:
-    """Return the sides of a U-Net of `depth` pools without padding, and the margin that it loses on every side.
+def drawn_by_incoming(module: nn.Module) -> nn.Module:
+    """Return the module, its weights drawn from a Gaussian of standard deviation sqrt(2 / N), its biases zero.
 
-    A bottom of b pixels comes from sides of 2^depth (b + 8) - 4 and ends as 2^depth (b - 4) + 4; the least b here is 4.
-
-    Source: U-Net, figure 1 (depth 4).
-
-    >>> valid_geometry(4)
-    Geometry(multiple=16, offset=12, minimum=188, margin=92, stride=1, align_corners=False)
-    """
-    cell = 2**depth
-    return Geometry(multiple=cell, offset=-4 % cell, minimum=12 * cell - 4, margin=6 * cell - 4, stride=1)
-
-
-def same_geometry(depth: int) -> Geometry:
-    """Return the sides of a padded U-Net of `depth` pools; of the least the bottom has 2 x 2 values, for norms.
-
-    >>> same_geometry(4)
-    Geometry(multiple=16, offset=0, minimum=32, margin=0, stride=1, align_corners=False)
-    """
-    return Geometry(multiple=2**depth, minimum=2 ** (depth + 1), stride=1)
-
-
-def draw_by_incoming(module: nn.Module) -> None:
-    """Draw every weight from a Gaussian of standard deviation sqrt(2 / N), N the incoming nodes of a neuron.
-
-    N is 9 x channels for a 3x3 convolution and the channels alone for an up-convolution, each of whose outputs sees
-    one pixel. Biases start at zero.
+    N counts the incoming nodes of a neuron: 9 x channels for a 3x3 convolution, and the channels alone for an
+    up-convolution, each of whose outputs sees one pixel.
 
     Source: U-Net, section 3.
 
-    >>> draw_by_incoming(nn.Conv2d(1, 1, 3))
+    >>> drawn_by_incoming(nn.Conv2d(1, 2, 3))
+    Conv2d(1, 2, kernel_size=(3, 3), stride=(1, 1))
     """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
@@ -222,6 +205,7 @@ def draw_by_incoming(module: nn.Module) -> None:
             nn.init.normal_(layer.weight, std=sqrt(2 / incoming))
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+    return module
 
 
 def unet(
@@ -236,14 +220,15 @@ def unet(
     norm: Norm | None = None,
     depth: int = 4,
     channels: int = 64,
-    upsampling: str = "transposed",
+    upsampling: Kind = "transposed",
     dropout: float | None = None,
 ) -> UNet | EncoderUNet:
     """Return U-Net. 31,030,658 parameters with one channel and two classes, as in the paper.
 
     `padding="same"` keeps the image's size; with `norm="batch"` too it has 31,038,933 parameters for the default
     channels and classes. `depth` is the number of pools, 1 to 7, `channels` the first level's, which each pool doubles.
-    `dropout` follows the last level and the bottom, at 0.5.
+    `upsampling` is `"transposed"`, the paper's, or another of `layers.upsample.upsampling`. `dropout` follows the last
+    level and the bottom, at 0.5.
 
     `encoder` is any timm encoder or one of ours in the contracting path's place, `pretrained` its weights, and the
     expanding path that of segmentation_models_pytorch, without dropout unless told; `padding`, `depth`, `channels` and

@@ -32,6 +32,7 @@ from atrous.layers.atrous import convolution
 from atrous.layers.norm import Norm, with_norm
 from atrous.layers.trunk import Trunk, trunk
 from atrous.layers.vgg import draw_he, scaled_channels
+from atrous.models.unet_geometry import check_sides
 
 
 class Enlargement(nn.Module):
@@ -111,22 +112,6 @@ class EncoderUNet(nn.Module):
         maps.append(self.dropout(deepest))
         features = self.decoder(maps, images.shape[2:])  # (n, 16, h, w)
         return self.score(features)  # (n, classes, h, w)
-
-
-def check_sides(geometry: Geometry, images: Tensor) -> None:
-    """Raise `ValueError` where a side of (n, c, h, w) images is not one that `geometry` takes.
-
-    >>> check_sides(Geometry(multiple=16, offset=12, minimum=188), torch.empty(1, 1, 188, 572))
-    """
-    height, width = images.shape[-2:]
-    valid = geometry.valid(height), geometry.valid(width)
-    if valid != (height, width):
-        above = f"{geometry.offset} above a multiple" if geometry.offset else "multiples"
-        raise ValueError(
-            f"an image of {height} x {width} came; sides are {geometry.minimum} or more and "
-            f"{above} of {geometry.multiple}: pad it to {valid[0]} x {valid[1]}, "
-            "or use Segmenter, which pads and crops by itself"
-        )
 
 
 def unet_on_encoder(

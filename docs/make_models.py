@@ -1,0 +1,222 @@
+"""Write docs/models.md: what the papers say of each network, beside what is counted on the networks here.
+
+    python docs/make_models.py
+
+Counts, multiply-adds, strides and receptive fields are computed; what was published stands in `ROWS` with its source.
+A test compares the page with what this program would write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from atrous.describing import Description, described
+from atrous.models import TABLE
+
+PAGE = Path(__file__).parent / "models.md"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A network as it is built here, and what was published of it."""
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+    side: int = 513
+    count: str = "not given"
+    adds: str = ""
+    score: str = ""
+    source: str = ""
+    in_channels: int = 3
+    classes: int = 21
+
+
+VOC11, VOC12, TEST12 = "VOC 2011 val", "VOC 2012 val", "VOC 2012 test"
+
+ROWS = (
+    Row("fcn32s", side=500, count="134 M", score=f"59.4 {VOC11}", source="FCN, tables 1 and 2"),
+    Row("fcn16s", side=500, score=f"62.4 {VOC11}", source="FCN, table 2"),
+    Row("fcn8s", side=500, score=f"62.7 {VOC11}, 62.2 {TEST12}", source="FCN, tables 2 and 3"),
+    Row(
+        "fcn32s",
+        {"encoder": "resnet50", "output_stride": 8, "head": "torchvision", "auxiliary": True},
+        side=520,
+        count="35,322,218",
+        source="torchvision's `fcn_resnet50`",
+    ),
+    Row("hypercolumn", side=512, score="60.0 mean AP^r at 0.5, VOC 2012 val (SDS)", source="Hypercolumns, abstract"),
+    Row(
+        "unet",
+        side=572,
+        in_channels=1,
+        classes=2,
+        score="0.000353 warping error, ISBI 2012",
+        source="U-Net, figure 1 and table 1",
+    ),
+    Row("unet", {"encoder": "resnet34"}, side=512, source="segmentation_models_pytorch's `Unet`"),
+    Row("deconvnet", side=224, count="252 M", score=f"69.6 {TEST12}", source="DeconvNet, sections 3 and 5"),
+    Row("deeplab_v1", side=321, count="20.5 M", score=f"62.25 {VOC12}", source="DeepLab v1, tables 1 and 2"),
+    Row(
+        "deeplab_v1",
+        {"variant": "7x7"},
+        side=321,
+        count="134.3 M",
+        score=f"64.38 {VOC12}",
+        source="DeepLab v1, tables 1 and 2",
+    ),
+    Row(
+        "deeplab_v1",
+        {"variant": "4x4"},
+        side=321,
+        count="65.1 M",
+        score=f"59.80 {VOC12}",
+        source="DeepLab v1, tables 1 and 2",
+    ),
+    Row(
+        "deeplab_v1",
+        {"multiscale_features": True},
+        side=321,
+        score=f"64.21 {VOC12}",
+        source="DeepLab v1, table 1 (MSc-LargeFOV)",
+    ),
+    Row(
+        "deeplab_v2",
+        {"encoder": "vgg16", "head": "largefov"},
+        side=321,
+        score=f"65.76 {VOC12}",
+        source="DeepLab v2, table 3",
+    ),
+    Row(
+        "deeplab_v2",
+        {"encoder": "vgg16", "head": "aspp-s"},
+        side=321,
+        score=f"66.98 {VOC12}",
+        source="DeepLab v2, table 3",
+    ),
+    Row(
+        "deeplab_v2",
+        {"encoder": "vgg16", "head": "aspp-l"},
+        side=321,
+        score=f"68.96 {VOC12}",
+        source="DeepLab v2, table 3",
+    ),
+    Row(
+        "deeplab_v2",
+        side=321,
+        score=f"76.35 {VOC12} (three scales, COCO)",
+        source="DeepLab v2, table 4",
+    ),
+    Row("deeplab_v3", source="the same with the usual root"),
+    Row(
+        "deeplab_v3",
+        {"encoder": "resnet101_beta"},
+        adds="81.02 G",
+        score=f"77.21 {VOC12}",
+        source="DeepLab v3, table 5; v3+, table 3",
+    ),
+    Row(
+        "deeplab_v3",
+        {"encoder": "resnet101_beta", "output_stride": 8},
+        adds="276.18 G",
+        score=f"78.51 {VOC12}",
+        source="DeepLab v3, table 6; v3+, table 3",
+    ),
+    Row(
+        "deeplab_v3",
+        {"encoder": "resnet101", "cascade": 3},
+        score=f"76.66 {VOC12}",
+        source="DeepLab v3, table 4",
+    ),
+    Row(
+        "deeplab_v3",
+        {"encoder": "resnet50", "head": "torchvision", "auxiliary": True},
+        side=520,
+        count="42,004,074",
+        source="torchvision's `deeplabv3_resnet50`",
+    ),
+    Row("deeplab_v3plus", source="the same with the usual root"),
+    Row(
+        "deeplab_v3plus",
+        {"encoder": "resnet101_beta"},
+        adds="101.28 G",
+        score=f"78.85 {VOC12}",
+        source="DeepLab v3+, table 3",
+    ),
+    Row(
+        "deeplab_v3plus",
+        {"encoder": "xception65"},
+        adds="54.17 G",
+        score=f"79.79 {VOC12}",
+        source="DeepLab v3+, table 5",
+    ),
+    Row(
+        "deeplab_v3plus",
+        {"encoder": "xception65", "separable": False},
+        adds="89.76 G",
+        score=f"79.93 {VOC12}",
+        source="DeepLab v3+, table 5",
+    ),
+)
+
+HEAD = """# Models
+
+Generated by `python docs/make_models.py`, and a test sees that it is true. Parameters, multiply-adds, strides and
+receptive fields are computed on the networks as they are built here; scores and counts under "published" are the
+papers' own. Nobody trained these networks here at full size: the scores say what the papers reached, single scale,
+without a CRF unless said, in mean IoU (per cent) where nothing else is said.
+
+`atrous describe NAME` prints all this per stage, for any option and size.
+
+| network | options | parameters | published | multiply-adds at side | published | stride | field | published score | source |
+|---|---|---|---|---|---|---|---|---|---|
+"""
+
+TAIL = """
+- **Parameters** are those of the default `classes=21` and three channels; U-Net's are for two classes and one channel,
+  as its paper's. Fixed deconvolutions (FCN) are buffers. torchvision publishes its counts with the auxiliary head.
+- **Multiply-adds** are those of one image of the side given, in evaluation; a multiplication with its addition is one.
+  The published ones of DeepLab v3 and v3+ also count the zeros that the authors' atrous convolution put in and took out
+  again: with them our figures become 80.83 G and 275.94 G where 81.02 G and 276.18 G are published, and 54.04 G stays
+  54.04 G where 54.17 G are. 101.28 G is what v3+ prints for a network that its other rows put at 102.78 G.
+- **Stride** is the distance of the logits in pixels. **Field** is how many pixels a logit in the middle can see, by the
+  arithmetic of the layers, the scoring layers included; "image" where it looks at a mean over the whole map.
+"""
+
+
+def options_of(row: Row) -> str:
+    """Return the options as they are written."""
+    return ", ".join(f"{key}={value!r}" for key, value in row.options.items())
+
+
+def description(row: Row) -> Description:
+    """Return what is counted on the network of a row, without weights."""
+    with torch.device("meta"):
+        net = TABLE[row.name](row.classes, in_channels=row.in_channels, **row.options)
+    return described(net, (row.side, row.side), row.in_channels)
+
+
+def lines() -> Iterator[str]:
+    """Yield the table's lines."""
+    for row in ROWS:
+        made = description(row)
+        last = made.stages[-1]
+        seen = "image" if last.whole else f"{last.receptive_field[0]}" if last.receptive_field else ""
+        yield (
+            f"| `{row.name}` | {f'`{options_of(row)}`' if row.options else ''} | {made.parameters:,} | {row.count} "
+            f"| {made.multiply_adds / 1e9:.2f} G at {made.size[0]} | {row.adds} | {last.stride:g} | {seen} "
+            f"| {row.score} | {row.source} |\n"
+        )
+
+
+def page() -> str:
+    """Return the whole page."""
+    return HEAD + "".join(lines()) + TAIL
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), "utf-8")

@@ -1,0 +1,123 @@
+"""What the middle logit of a network sees of one image: its theoretical receptive field, and the effective one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from atrous.contract import LabelSpace, Preprocessing
+from atrous.data.scenes import street_scene
+from atrous.describing.figure import Sight
+from atrous.describing.network import size_taken
+from atrous.layers.followed import Pair
+from atrous.layers.receptive_field import effective_receptive_field, receptive_field
+from atrous.models import Segmenter
+
+LARGEST = 577
+"""The longest side for which gradients are taken: memory grows with the area."""
+
+COPIES, NOISE = 2, 0.1
+"""How many copies of the image the effective field is a mean of, and how noisy they are, as a share of the range."""
+
+
+def seen(
+    net: Any,
+    size: Pair,
+    *,
+    image: NDArray[Any] | None = None,
+    preprocessing: Preprocessing | None = None,
+    trained: bool = False,
+) -> Sight:
+    """Return what the middle logit sees of an image (h, w, c), by default of a synthetic street.
+
+    The image is cut to the proportions of `size` and resized to it, or to less where that is larger than 577 pixels;
+    the effective field is the mean over two noisy copies, without which it is speckled. `preprocessing` is the
+    network's, by default ImageNet's. Weights that are not `trained` are random, and layers that start at zero are
+    drawn too, on the network itself.
+
+    Raises `ValueError` where the image has no channels that fit.
+    """
+    preprocessing = preprocessing or _preprocessing_of(net)
+    if not trained:
+        draw_zeros(net)
+    height, width = size_taken(net, (min(size[0], LARGEST), min(size[1], LARGEST)))
+    if image is None:
+        image = street_scene(8, size=(height, width)).image
+    picture = fitted(image, (height, width))
+    segmenter = Segmenter(net, LabelSpace(names=("a", "b")), preprocessing).eval().requires_grad_(False)
+    values = _with_channels(picture.astype(np.float32), preprocessing.channels)
+    shown = np.clip(_with_channels(picture.astype(np.float32), 3) / max(1.0, _top(picture)) * 255, 0, 255)
+    copies = _noisy(torch.from_numpy(values.transpose(2, 0, 1)[None].copy()), _top(picture))
+    return Sight(
+        image=shown.astype(np.uint8),
+        field=receptive_field(net, height, width, channels=preprocessing.channels),
+        effective=np.mean([_effective(segmenter, copy[None]) for copy in copies], axis=0),
+        trained=trained,
+        copies=COPIES,
+    )
+
+
+def _effective(segmenter: Segmenter, images: Tensor) -> NDArray[np.float32]:
+    return effective_receptive_field(segmenter.net, segmenter.normalised(images))
+
+
+def _preprocessing_of(net: Any) -> Preprocessing:
+    channels = getattr(net, "in_channels", None) or getattr(net.encoder, "in_channels", 3)
+    return Preprocessing() if channels == 3 else Preprocessing(mean=(0.5,) * channels, std=(0.25,) * channels)
+
+
+def fitted(image: NDArray[Any], size: Pair) -> NDArray[Any]:
+    """Return the middle of an image (h, w, c), cut to the proportions of `size` and resized to it.
+
+    >>> fitted(np.zeros((10, 30, 3), np.uint8), (20, 20)).shape
+    (20, 20, 3)
+    """
+    import cv2
+
+    height, width = image.shape[:2]
+    scale = min(height / size[0], width / size[1])
+    rows, columns = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+    top, left = (height - rows) // 2, (width - columns) // 2
+    cut = np.ascontiguousarray(image[top : top + rows, left : left + columns])
+    method = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR
+    return cv2.resize(cut, size[::-1], interpolation=method).reshape(*size, -1)
+
+
+def _with_channels(image: NDArray[Any], channels: int) -> NDArray[Any]:
+    """Return (h, w, channels): grey is the mean of the colours, and further channels repeat those there are."""
+    if channels == 1:
+        return image.mean(2, keepdims=True)
+    return image[..., np.arange(channels) % image.shape[2]]
+
+
+def _top(image: NDArray[Any]) -> float:
+    return 255.0 if image.dtype == np.uint8 else float(image.max())
+
+
+def _noisy(image: Tensor, top: float) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(COPIES, *image.shape[1:], generator=generator)
+    return image + NOISE * top * noise
+
+
+def draw_zeros(net: nn.Module) -> None:
+    """Draw the weights that a network starts with at zero, in place: else nothing could be seen through them.
+
+    Scales of norms become 1, filters are drawn from He's distribution; biases stay.
+
+    >>> layer = nn.Conv2d(1, 1, 3)
+    >>> nn.init.zeros_(layer.weight).any().item(), (draw_zeros(layer), layer.weight.any().item())[1]
+    (False, True)
+    """
+    for module in net.modules():
+        weight = getattr(module, "weight", None)
+        if not isinstance(weight, nn.Parameter) or weight.detach().any():
+            continue
+        if weight.ndim > 1:
+            nn.init.kaiming_normal_(weight, nonlinearity="relu")
+        else:
+            nn.init.ones_(weight)
