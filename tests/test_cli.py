@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -399,3 +400,63 @@ def test_import_refuses_in_one_line_and_writes_nothing(
     assert (code, out) == (2, "")
     assert words in err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["evil.pth"]
+
+
+def test_describe_prints_a_row_per_stage(run: Run) -> None:
+    code, out, err = run("describe", "unet", "--size", "188x204", "--classes", 2, "--in-channels", 1)
+    assert (code, err) == (0, "")
+    assert out.startswith("unet on 188 x 204 pixels of 1 channel\n")
+    assert "bottom" in out
+    assert "31,030,658" in out
+
+
+def test_describe_as_json_is_one_document(run: Run) -> None:
+    code, out, _ = run("describe", "deeplab_v3plus", "--encoder", "resnet18", "--output-stride", 8, "--json")
+    found = json.loads(out)
+    assert (code, found["size"], found["stages"][-1]["channels"]) == (0, [513, 513], 21)
+    assert [stage["stride"] for stage in found["stages"] if stage["name"] == "layer4"] == [8]
+
+
+def test_describe_takes_options_of_the_network(run: Run) -> None:
+    code, out, _ = run("describe", "fcn8s", "--option", "deconvolution=full", "--size", 65, "--json")
+    assert (code, json.loads(out)["parameters"]) == (0, 134_489_759)
+
+
+def test_describe_a_run_and_draw_it(run: Run, trained: Path, street: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    image = sorted((street / "images").rglob("*.png"))[0]
+    picture = tmp_path / "street.png"
+    code, out, _ = run("describe", trained, "--size", "40x52", "--plot", picture, "--image", image)
+    assert code == 0
+    assert out.startswith("deeplab_v3plus on 49 x 65 pixels")
+    assert out.endswith(f"picture in {picture}\n")
+    with Image.open(picture) as drawn:
+        assert drawn.size[1] == 1440
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["unett"], "model 'unett' is not known; there are fcn32s, .*Did you mean unet"),
+        (["runs/none"], "runs/none: no such model folder or run"),
+        (["net.onnx"], "net.onnx: there is no such file"),
+        (["unet", "--size", "0"], "size 0 x 0 came; both sides are 1 or more"),
+        (["unet", "--size", "big"], "--size big: one number like 256, or height x width like 256x336, is accepted"),
+        (["unet", "--option", "width=1"], "--option width: has a flag of its own, --width"),
+        (["unet", "--option", "pretrained=true"], "weights have no part in a description: train with them"),
+        (["unet", "--image", "x.png"], "--image is what the picture of --plot shows; give --plot FILE with it"),
+        (["unet", "--size", "188", "--width", "0.1", "--plot", "x.docx"], "x.docx: a figure is written as"),
+        (["unet", "--size", "188", "--width", "0.1", "--plot", "x.png", "--image", "no.png"], "no.png"),
+    ],
+)
+def test_describe_refuses_in_one_line(run: Run, arguments: list[str], words: str) -> None:
+    code, out, err = run("describe", *arguments)
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert re.search(words, err)
+
+
+def test_describe_of_a_run_takes_no_options(run: Run, trained: Path) -> None:
+    code, _, err = run("describe", trained, "--classes", 3)
+    assert code == 2
+    assert f"{trained}: is a model and says itself what it is; leave classes out" in err

@@ -9,11 +9,12 @@ from typing import Any
 
 __version__ = version("atrous")
 
-_VERBS = ("evaluate", "import_weights", "inspect", "load", "predict", "train")
+_VERBS = ("describe", "evaluate", "import_weights", "inspect", "load", "predict", "train")
 _ROOMS = (
     "conformance",
     "contract",
     "data",
+    "describing",
     "evaluation",
     "foreign",
     "layers",

@@ -267,6 +267,51 @@ def import_weights(
 
 
 @app.command
+def describe(
+    model: Annotated[str, Parameter(help="A name (`atrous models`), a run, a model folder or an .onnx file.")],
+    /,
+    *,
+    size: Annotated[str, Parameter(help="Of the image: 513 or 360x480 (height x width).")] = "513",
+    classes: Annotated[int | None, Parameter(help="How many, of a network by name; 21 without it.")] = None,
+    in_channels: Annotated[int | None, Parameter(help="The image's, of a network by name; 3 without it.")] = None,
+    encoder: Annotated[str | None, Parameter(help="The trunk: any timm name.")] = None,
+    output_stride: Annotated[int | None, Parameter(help="8, 16 or 32: how dense the deepest map is.")] = None,
+    width: Annotated[float | None, Parameter(help="Channels, as a share of the paper's.")] = None,
+    options: Annotated[
+        list[str] | None, Parameter(name="--option", help="Another keyword of the network, like at_once=true.")
+    ] = None,
+    plot: Annotated[Path | None, Parameter(help="A file for the maps and what a logit sees.")] = None,
+    image: Annotated[Path | None, Parameter(help="What it looks at there; a synthetic street without it.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Describe a network: sizes, receptive fields and cost of its stages, and what its atrous rates do."""
+    from atrous import verbs
+
+    named = {"encoder": encoder, "output_stride": output_stride, "width": width}
+    further = flags.options_of(options) or {}
+    for name in {"model", "size", "classes", "in_channels", "plot", "image", *named} & set(further):
+        raise ValueError(f"--option {name}: has a flag of its own, --{name.replace('_', '-')}")
+    if image is not None and plot is None:
+        raise ValueError("--image is what the picture of --plot shows; give --plot FILE with it")
+    description = verbs.describe(
+        model,
+        size=flags.size_of(size, "--size") or 513,
+        classes=classes,
+        in_channels=in_channels,
+        plot=plot,
+        image=image,
+        **{name: value for name, value in named.items() if value is not None},
+        **further,
+    )
+    if as_json:
+        return _print_json(description.as_json())
+    print(description.as_text())
+    if plot is not None:
+        print(f"\npicture in {plot}")
+    return 0
+
+
+@app.command
 def models(*, as_json: Json = False) -> int:
     """List the networks: name, paper, and what it is in a sentence."""
     from atrous.models import described

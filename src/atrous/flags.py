@@ -53,11 +53,11 @@ def options_of(pairs: list[str] | None) -> dict[str, Any] | None:
     return options
 
 
-def size_of(text: str | None) -> tuple[int, int] | None:
+def size_of(text: str | None, flag: str = "--crop") -> tuple[int, int] | None:
     """Return (height, width) of `256` or `256x336`; raises `ValueError` for anything else."""
     if text is None:
         return None
     parts = text.lower().split("x")
     if len(parts) > 2 or not all(part.isdigit() for part in parts):
-        raise ValueError(f"--crop {text}: one number like 256, or height x width like 256x336, is accepted")
+        raise ValueError(f"{flag} {text}: one number like 256, or height x width like 256x336, is accepted")
     return int(parts[0]), int(parts[-1])

@@ -33,7 +33,7 @@ def standard(model: str = "deeplab_v3plus") -> Recipe:
     if model == "hypercolumn" or model.startswith("fcn"):
         return Recipe(model=model, batch=4, crop=(320, 320), momentum=0.9, learning_rate=5e-3, weight_decay=5e-4)
     if model == "deconvnet":
-        return Recipe(model=model, crop=(224, 224), learning_rate=0.01, weight_decay=5e-4)
+        return Recipe(model=model, crop=(224, 224), scale=(1.0, 1.0), learning_rate=0.01, weight_decay=5e-4)
     caffe: dict[str, Any] = {"crop": (321, 321), "compare": "grid", "encoder_rate": 0.1, "weight_decay": 5e-4}
     if model == "deeplab_v1":
         return Recipe(model=model, learning_rate=0.01, **caffe)

@@ -1,4 +1,4 @@
-"""The verbs: load, train, evaluate, predict, inspect, import. The one place where rooms meet."""
+"""The verbs: load, train, evaluate, predict, inspect, import, describe. The one place where rooms meet."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from atrous.contract import LabelSpace, Prediction, Recipe, Scorer
     from atrous.data import Dataset
     from atrous.data.inspection import Inspection
+    from atrous.describing import Description
     from atrous.evaluation import Scores
     from atrous.models import Segmenter
     from atrous.prediction import Outcome
@@ -53,6 +54,48 @@ def inspect(
     from atrous.data.inspection import inspect_dataset
 
     return inspect_dataset(data, classes=classes, ignore=ignore, labels=labels, progress=progress)
+
+
+def describe(
+    model: str | Path,
+    *,
+    size: int | tuple[int, int] = 513,
+    classes: int | None = None,
+    in_channels: int | None = None,
+    plot: str | Path | None = None,
+    image: str | Path | NDArray[Any] | None = None,
+    **options: Any,
+) -> Description:
+    """Describe a network: its stages with size, stride, receptive field and cost, and what its atrous rates do.
+
+    `model` is a name of the table of models, with `classes` (21), `in_channels` (3) and further keywords of its builder
+    in `options`; or a run, a model folder or an exported .onnx file, which say all that themselves. `size` is that of
+    the image, (height, width) or one number, and is enlarged to one that the network takes. Nothing is computed, and
+    no weights are read, unless `plot` names a picture to write: the pyramid of maps, and what the middle logit sees of
+    `image`, a file or an array (h, w, c), by default a synthetic street. A run's own weights look at it there, and
+    random ones where there are none.
+
+    Raises `AtrousError` for a file or folder that is no model, `ValueError` for a name, a size or an option that
+    cannot be.
+
+    >>> description = describe("unet", size=572, classes=2, in_channels=1)
+    >>> description.parameters, description.stages[4].receptive_field
+    (31030658, (140, 140))
+    """
+    import torch
+
+    from atrous.describing import described
+    from atrous.models import build
+
+    size = (size, size) if isinstance(size, int) else size
+    name, count, options = _architecture(model, classes, in_channels, options)
+    with torch.device("meta"):
+        net = build(name, count, **options)
+    channels = options["in_channels"]
+    description = described(net, size, channels, name=name)
+    if plot is not None:
+        _plot(Path(plot), description, model, (name, count, options), image)
+    return description
 
 
 def train(
@@ -258,6 +301,61 @@ def predict(
     _refuse_dataset(Path(out))
     sources = find(source, apart_from=[Path(out) / kind for kind in KINDS])
     return predict_into(Path(out), scorer, sources, space, save=save, progress=progress)
+
+
+def _architecture(
+    model: str | Path, classes: int | None, in_channels: int | None, options: dict[str, Any]
+) -> tuple[str, int, dict[str, Any]]:
+    """Return the network that `model` means: its name in the table, its classes, and its builder's keywords."""
+    from atrous.contract import AtrousError
+    from atrous.describing.exported import settings_of
+    from atrous.models import TABLE
+    from atrous.store import model_folder, read_config
+
+    path = Path(model)
+    if options.get("pretrained"):
+        raise ValueError("pretrained came, but weights have no part in a description: train with them, give the run")
+    if str(model) in TABLE or not (path.exists() or path.suffix == ".onnx" or len(path.parts) > 1):
+        return str(model), 21 if classes is None else classes, {**options, "in_channels": in_channels or 3}
+    wishes = {"classes": classes, "in_channels": in_channels, **options}
+    given = [name for name, value in wishes.items() if value is not None]
+    if given:
+        raise ValueError(f"{model}: is a model and says itself what it is; leave {', '.join(given)} out")
+    if path.suffix == ".onnx":
+        name, count, options, channels = settings_of(path)
+    else:
+        config = read_config(model_folder(path))
+        name, count, options = config.model, len(config.space), config.options
+        channels = config.preprocessing.channels
+    if name not in TABLE:
+        raise AtrousError(f"{model}: its network {name!r} is not known here; there are {', '.join(TABLE)}")
+    return name, count, {"in_channels": channels, **options}
+
+
+def _plot(
+    path: Path, description: Description, model: str | Path, built: tuple[str, int, dict[str, Any]], image: Any
+) -> None:
+    """Write the picture of a description: with the weights of a run or model folder, else with random ones."""
+    import numpy as np
+
+    from atrous.data import read_image
+    from atrous.describing.figure import check_figure, write_figure
+    from atrous.describing.seeing import seen
+    from atrous.models import TABLE, build
+    from atrous.store import open_model
+
+    check_figure(path)
+    if image is not None and not isinstance(image, np.ndarray):
+        image = read_image(image)
+    trained = str(model) not in TABLE and Path(model).is_dir()
+    if trained:
+        segmenter, config = open_model(model)
+        sight = seen(segmenter.net, description.size, image=image, preprocessing=config.preprocessing, trained=True)
+    else:
+        name, classes, options = built
+        net = build(name, classes, **options)
+        sight = seen(net, description.size, channels=description.in_channels, image=image)
+    write_figure(path, description, sight)
 
 
 def _refuse_unknown(changes: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
@@ -95,21 +96,23 @@ def layer(draw: st.DrawFn) -> nn.Module:
     def pair(low: int, high: int) -> tuple[int, int]:
         return draw(st.integers(low, high)), draw(st.integers(low, high))
 
-    kind = draw(st.sampled_from(["conv", "pool", "transposed", "bilinear", "nearest", "unshuffle", "skip", "pad"]))
-    if kind == "conv":
-        return nn.Conv2d(1, 1, pair(1, 4), stride=pair(1, 3), padding=pair(0, 4), dilation=pair(1, 3), bias=False)
-    if kind == "pool":
-        return nn.MaxPool2d(3, draw(st.integers(1, 3)), draw(st.integers(0, 1)), ceil_mode=draw(st.booleans()))
-    if kind == "transposed":
+    def transposed() -> nn.Module:
         stride = draw(st.integers(1, 2))
         return nn.ConvTranspose2d(1, 1, stride + draw(st.integers(0, 2)), stride, draw(st.integers(0, 1)), bias=False)
-    if kind == "bilinear":
-        return nn.Upsample(scale_factor=2, mode="bilinear", align_corners=draw(st.booleans()))
-    if kind == "nearest":
-        return nn.Upsample(scale_factor=draw(st.sampled_from([1.5, 2])), mode="nearest")
-    if kind == "unshuffle":
-        return chain(nn.PixelUnshuffle(2), nn.Conv2d(4, 1, 1, bias=False))
-    return Skip(draw(st.integers(1, 3))) if kind == "skip" else nn.ZeroPad2d((*pair(0, 3), *pair(0, 3)))
+
+    kinds: dict[str, Callable[[], nn.Module]] = {
+        "conv": lambda: nn.Conv2d(1, 1, pair(1, 4), pair(1, 3), pair(0, 4), pair(1, 3), bias=False),
+        "pool": lambda: nn.MaxPool2d(
+            3, draw(st.integers(1, 3)), draw(st.integers(0, 1)), ceil_mode=draw(st.booleans())
+        ),
+        "transposed": transposed,
+        "bilinear": lambda: nn.Upsample(scale_factor=2, mode="bilinear", align_corners=draw(st.booleans())),
+        "nearest": lambda: nn.Upsample(scale_factor=draw(st.sampled_from([1.5, 2])), mode="nearest"),
+        "unshuffle": lambda: chain(nn.PixelUnshuffle(2), nn.Conv2d(4, 1, 1, bias=False)),
+        "skip": lambda: Skip(draw(st.integers(1, 3))),
+        "pad": lambda: nn.ZeroPad2d((*pair(0, 3), *pair(0, 3))),
+    }
+    return kinds[draw(st.sampled_from(list(kinds)))]()
 
 
 class Skip(nn.Module):

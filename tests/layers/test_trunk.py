@@ -215,7 +215,11 @@ def test_the_beta_trunk_has_no_published_weights():
             r"multigrid \(1, 2, 4\) needs one rate per unit .*'resnet18' has 2 units",
         ),
         ("convnext_atto", {"multigrid": (1, 2)}, "'convnext_atto' has no ResNet stage"),
-        ("vit_tiny_patch16_224", {}, "'vit_tiny_patch16_224' takes images of some sizes only: .*224.* resnet18 take any"),
+        (
+            "vit_tiny_patch16_224",
+            {},
+            "'vit_tiny_patch16_224' takes images of some sizes only: .*224.* resnet18 take any",
+        ),
     ],
 )
 def test_trunk_refuses(name, options, words):

@@ -44,9 +44,9 @@ class Sight:
         """How the effective field came about."""
         weights = "trained" if self.trained else "random"
         return (
-            "Slabs: height goes with the root of the map's side, breadth with the channels, colour with the stride. Heat: "
-            f"the root of how much a pixel moves the\nlargest logit in the middle, with {weights} weights, mean of "
-            f"{self.copies} noisy copies of the image; circles hold 68 % and 95 % of it."
+            "Slabs: height goes with the root of the map's side, breadth with the channels, colour with the stride. "
+            "Heat: the root of how much a pixel moves the\nlargest logit in the middle, with "
+            f"{weights} weights, mean of {self.copies} noisy copies of the image; circles hold 68 % and 95 % of it."
         )
 
     @property
@@ -59,20 +59,26 @@ class Sight:
         return float(rows[0] + rows[-1]) / 2, float(columns[0] + columns[-1]) / 2
 
 
+def check_figure(path: str | Path) -> None:
+    """Raise `AtrousError` where matplotlib is missing, `ValueError` for a suffix that it does not write."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+    except ImportError as error:
+        raise AtrousError('--plot needs matplotlib: pip install "atrous[plots]"') from error
+    known = sorted(FigureCanvasAgg.get_supported_filetypes())
+    if Path(path).suffix[1:].lower() not in known:
+        raise ValueError(f"--plot {path}: a figure is written as {', '.join(known)}; choose one of these as suffix")
+
+
 def write_figure(path: str | Path, description: Description, sight: Sight) -> None:
     """Draw a description and what its middle logit sees, and write it in the format of the suffix, whole or not at all.
 
-    Raises `AtrousError` where matplotlib is missing or the file cannot be written, `ValueError` for an unknown suffix.
+    Raises what `check_figure` does, and `AtrousError` where the file cannot be written.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise AtrousError('--plot needs matplotlib: pip install "atrous[plots]"') from error
+    check_figure(path)
+    from matplotlib.figure import Figure
+
     path = Path(path)
-    known = sorted(FigureCanvasAgg.get_supported_filetypes())
-    if path.suffix[1:].lower() not in known:
-        raise ValueError(f"{path}: a figure is written as {', '.join(known)}; choose such a suffix")
     wide = max(10.0, 0.6 + 0.84 * len(description.stages))
     figure = Figure(figsize=(wide, HIGH), facecolor="white")
 
@@ -238,8 +244,15 @@ def draw_profile(axes: Axes, sight: Sight) -> None:
 
 def _label(axes: Axes, place: tuple[float, float], text: str, *, right: bool, color: str) -> None:
     """Write on white: to the right of a place, else above it, or to its left where it is not at the border."""
-    across, up = (6, 0) if right else (4, 9) if place[0] == 0 else (-6, 0)
+    across, up = (7, -9) if right else (4, 9) if place[0] == 0 else (-6, 0)
     side = "left" if across > 0 else "right"
     box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
-    written = {"textcoords": "offset points", "ha": side, "va": "center", "fontsize": 8, "color": color, "bbox": box}
+    written: dict[str, Any] = {
+        "textcoords": "offset points",
+        "ha": side,
+        "va": "center",
+        "fontsize": 8,
+        "color": color,
+        "bbox": box,
+    }
     axes.annotate(text, place, xytext=(across, up), **written)

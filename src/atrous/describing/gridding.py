@@ -6,7 +6,7 @@ and neighbouring outputs read different lattices. Rates such as 1, 2, 3 leave no
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from math import gcd
 from typing import Any
@@ -82,13 +82,19 @@ def _windows_before(index: int, followed: Followed) -> Iterator[int]:
             yield each
 
 
-def outgrown(net: Any, size: Pair, stages: Sequence[tuple[str, str]]) -> list[str]:
-    """Return a sentence per stage, given as (name, path), whose atrous convolutions have outgrown their map."""
+def outgrown(net: Any, size: Pair, named: Mapping[str, Part], followed: Followed) -> list[str]:
+    """Return a sentence per stage whose atrous convolutions have outgrown the map that they read."""
+    owners = {
+        followed.calls[call].path: name.partition(" (")[0] for name, part in named.items() for call in part.all_calls
+    }
     found: dict[str, list[tuple[int, int]]] = {}
     for each in degenerate(net, *size):
-        owners = [name for name, path in stages if f"{each.name}.".startswith(f"{path}.")]
-        found.setdefault(owners[0] if owners else each.name, []).append((each.rate, each.side))
-    return [_outgrown(name, sorted({rate for rate, _ in pairs}), min(pairs)[1]) for name, pairs in found.items()]
+        owner = next((name for path, name in owners.items() if f"{each.name}.".startswith(f"{path}.")), each.name)
+        found.setdefault(owner, []).append((each.rate, each.side))
+    return [
+        _outgrown(name, sorted({rate for rate, _ in pairs}), min(side for _, side in pairs))
+        for name, pairs in found.items()
+    ]
 
 
 def _outgrown(name: str, rates: Sequence[int], side: int) -> str:

@@ -51,7 +51,7 @@ def described(net: Any, size: Pair = (513, 513), in_channels: int = 3, *, name: 
         multiply_adds=run.costs[-1].multiply_adds,
         memory=run.costs[-1].memory,
         notes=(*_enlarged(name, size, taken), *_idle(bare, run.followed, total - sum(counts))),
-        warnings=(*run.gridding(named), *outgrown(bare, taken, [(short, part.path) for short, part in named.items()])),
+        warnings=(*run.gridding(named), *outgrown(bare, taken, named, run.followed)),
     )
 
 
@@ -123,13 +123,15 @@ class _Run:
         return replace(row, parameters=parameters, multiply_adds=multiply_adds, memory=memory, reads=tuple(reads))
 
     def after(self, parts: Sequence[Part], names: Sequence[str]) -> list[Stage]:
-        """Return the row of the logits where the last stage's map is not yet what comes out: a sum, or a crop."""
+        """Return the row of the logits where the last stage's map is not yet what comes out: a sum, a mix or a crop."""
         last = self.followed.calls[-1].outputs
         same = {output.place.node for output in last} & {part.output.place.node for part in parts[-1:]}
         if same or not last or last[0].place.axes is None:
             return []
         reads = stages_read(parts, self.followed, [last[0].place.node])
-        return [replace(self._map("logits", "", last[0]), reads=tuple(names[each] for each in reads if each >= 0))]
+        staged = sum(self.costs[call].multiply_adds for part in parts for call in part.all_calls)
+        row = replace(self._map("logits", "", last[0]), multiply_adds=self.costs[-1].multiply_adds - staged)
+        return [replace(row, reads=tuple(names[each] for each in reads if each >= 0))]
 
     def gridding(self, named: Mapping[str, Part]) -> Iterator[str]:
         """Yield a sentence per stage with holes; of one that runs at several scales the first is meant."""

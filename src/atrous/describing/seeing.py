@@ -28,6 +28,7 @@ def seen(
     net: Any,
     size: Pair,
     *,
+    channels: int = 3,
     image: NDArray[Any] | None = None,
     preprocessing: Preprocessing | None = None,
     trained: bool = False,
@@ -36,12 +37,12 @@ def seen(
 
     The image is cut to the proportions of `size` and resized to it, or to less where that is larger than 577 pixels;
     the effective field is the mean over two noisy copies, without which it is speckled. `preprocessing` is the
-    network's, by default ImageNet's. Weights that are not `trained` are random, and layers that start at zero are
-    drawn too, on the network itself.
+    network's, by default the usual one for images of `channels`. Weights that are not `trained` are random; layers that
+    start at zero are drawn too, on the network itself.
 
-    Raises `ValueError` where the image has no channels that fit.
+    Source: Luo et al., NIPS 2016, for the effective receptive field.
     """
-    preprocessing = preprocessing or _preprocessing_of(net)
+    preprocessing = preprocessing or _usual(channels)
     if not trained:
         draw_zeros(net)
     height, width = size_taken(net, (min(size[0], LARGEST), min(size[1], LARGEST)))
@@ -49,11 +50,11 @@ def seen(
         image = street_scene(8, size=(height, width)).image
     picture = fitted(image, (height, width))
     segmenter = Segmenter(net, LabelSpace(names=("a", "b")), preprocessing).eval().requires_grad_(False)
-    values = _with_channels(picture.astype(np.float32), preprocessing.channels)
-    shown = np.clip(_with_channels(picture.astype(np.float32), 3) / max(1.0, _top(picture)) * 255, 0, 255)
-    copies = _noisy(torch.from_numpy(values.transpose(2, 0, 1)[None].copy()), _top(picture))
+    stored = _as_stored(picture, preprocessing)
+    copies = _noisy(_with_channels(stored, preprocessing.channels), preprocessing.high - preprocessing.low)
+    shown = (_with_channels(stored, 3) - preprocessing.low) / (preprocessing.high - preprocessing.low)
     return Sight(
-        image=shown.astype(np.uint8),
+        image=(255 * np.clip(shown, 0, 1)).astype(np.uint8),
         field=receptive_field(net, height, width, channels=preprocessing.channels),
         effective=np.mean([_effective(segmenter, copy[None]) for copy in copies], axis=0),
         trained=trained,
@@ -65,8 +66,7 @@ def _effective(segmenter: Segmenter, images: Tensor) -> NDArray[np.float32]:
     return effective_receptive_field(segmenter.net, segmenter.normalised(images))
 
 
-def _preprocessing_of(net: Any) -> Preprocessing:
-    channels = getattr(net, "in_channels", None) or getattr(net.encoder, "in_channels", 3)
+def _usual(channels: int) -> Preprocessing:
     return Preprocessing() if channels == 3 else Preprocessing(mean=(0.5,) * channels, std=(0.25,) * channels)
 
 
@@ -94,14 +94,18 @@ def _with_channels(image: NDArray[Any], channels: int) -> NDArray[Any]:
     return image[..., np.arange(channels) % image.shape[2]]
 
 
-def _top(image: NDArray[Any]) -> float:
-    return 255.0 if image.dtype == np.uint8 else float(image.max())
+def _as_stored(image: NDArray[Any], preprocessing: Preprocessing) -> NDArray[np.float32]:
+    """Return an image in the units that the network was trained on; an 8-bit one is stretched to a deeper range."""
+    values = image.astype(np.float32)
+    if image.dtype == np.uint8 and (preprocessing.low, preprocessing.high) != (0, 255):
+        values = (preprocessing.low + values / 255 * (preprocessing.high - preprocessing.low)).astype(np.float32)
+    return values
 
 
-def _noisy(image: Tensor, top: float) -> Tensor:
+def _noisy(image: NDArray[np.float32], span: float) -> Tensor:
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(COPIES, *image.shape[1:], generator=generator)
-    return image + NOISE * top * noise
+    values = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    return values + NOISE * span * torch.randn(COPIES, *values.shape, generator=generator)
 
 
 def draw_zeros(net: nn.Module) -> None:

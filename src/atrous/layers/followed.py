@@ -37,12 +37,15 @@ class Node(NamedTuple):
 class Place(NamedTuple):
     """Which node a tensor is, and which of its dimensions, counted from the last, are height and width.
 
-    Without `axes` every value of the tensor reads all of the node: it is a mean, or was computed from one. Equal axes
-    mean that height and width are flattened into one dimension.
+    Without `axes` every value of the tensor reads all of the node: it is a mean, or was computed from one. Where height
+    and width are `flat`, they share dimensions with each other or with channels; `apart` is how far apart the positions
+    of an axis are in its dimension.
     """
 
     node: int
     axes: Pair | None
+    apart: Pair = (1, 1)
+    flat: bool = False
 
 
 class Output(NamedTuple):

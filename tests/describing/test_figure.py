@@ -1,0 +1,116 @@
+"""The picture: what it needs, what it shows, and that it replaces nothing when it fails."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from atrous.contract import AtrousError, Preprocessing
+from atrous.describing import described
+from atrous.describing.figure import Sight, check_figure, write_figure
+from atrous.describing.seeing import draw_zeros, fitted, seen
+from atrous.layers.receptive_field import receptive_field
+from atrous.models import deeplab_v3plus, fcn8s, unet
+
+
+@pytest.fixture(scope="module")
+def net() -> nn.Module:
+    return deeplab_v3plus(3, encoder="resnet18", width=1 / 8)
+
+
+def test_a_picture_is_written_whole_or_not_at_all(net: nn.Module, tmp_path: Path, monkeypatch) -> None:
+    pytest.importorskip("matplotlib")
+    description, sight = described(net, (65, 97), name="deeplab"), seen(net, (65, 97))
+    path = tmp_path / "new" / "deeplab.png"
+    write_figure(path, description, sight)
+    picture = np.asarray(Image.open(path).convert("L"))
+    assert picture.shape[0] == 9 * 160
+    assert picture.std() > 20
+    assert [each.name for each in path.parent.iterdir()] == ["deeplab.png"]
+
+    from matplotlib.figure import Figure
+
+    def full(*arguments: object, **options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    before = path.read_bytes()
+    monkeypatch.setattr(Figure, "savefig", full)
+    with pytest.raises(AtrousError, match=r"deeplab.png: could not be written \(No space left on device\)"):
+        write_figure(path, description, sight)
+    assert path.read_bytes() == before
+    assert len(list(path.parent.iterdir())) == 1
+
+
+def test_other_suffixes_are_refused() -> None:
+    pytest.importorskip("matplotlib")
+    with pytest.raises(ValueError, match=r"--plot net.docx: a figure is written as .*png.*; choose one of these"):
+        check_figure("net.docx")
+
+
+def test_without_matplotlib_it_says_what_to_install(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
+    with pytest.raises(AtrousError, match=r'^--plot needs matplotlib: pip install "atrous\[plots\]"$'):
+        check_figure("net.png")
+
+
+def test_sight_of_a_synthetic_street(net: nn.Module) -> None:
+    sight = seen(net, (65, 97))
+    assert sight.image.shape == (65, 97, 3)
+    assert sight.image.std() > 10
+    assert sight.effective.shape == (65, 97)
+    assert sight.effective.sum() == pytest.approx(1, abs=1e-5)
+    assert "random weights, mean of 2 noisy copies" in sight.caption
+    np.testing.assert_array_equal(sight.field.rows, receptive_field(net, 65, 97).rows)
+    np.testing.assert_array_equal(seen(net, (65, 97)).effective, sight.effective)
+
+
+def test_sight_is_of_a_size_that_the_network_takes_and_memory_holds() -> None:
+    sight = seen(unet(2, width=1 / 64), (2000, 190))
+    assert sight.effective.shape == (588, 204)
+
+
+@pytest.mark.parametrize(("channels", "shape"), [(1, (40, 60, 3)), (5, (40, 60, 3)), (3, (60, 40, 1)), (4, (9, 9, 4))])
+def test_images_of_other_channels_are_taken(channels: int, shape: tuple[int, ...]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    net = fcn8s(2, in_channels=channels, width=1 / 64)
+    sight = seen(net, (33, 33), channels=channels, image=image)
+    assert sight.image.shape == (33, 33, 3)
+    assert sight.effective.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_deep_images_are_shown_by_the_range_of_the_network() -> None:
+    preprocessing = Preprocessing(low=100, high=1100, mean=(0.5,), std=(0.25,))
+    net = fcn8s(2, in_channels=1, width=1 / 64)
+    image = np.full((33, 33, 1), 600, np.uint16)
+    assert seen(net, (33, 33), image=image, preprocessing=preprocessing).image[0, 0].tolist() == [127] * 3
+
+
+def test_the_middle_of_an_image_is_taken_in_proportion() -> None:
+    image = np.zeros((10, 40, 3), np.uint8)
+    image[:, 15:25] = 200
+    assert fitted(image, (20, 20)).min() == 200
+    assert fitted(image[..., :1], (5, 20)).shape == (5, 20, 1)
+
+
+def test_layers_that_start_at_zero_are_drawn_and_others_kept() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Conv2d(2, 2, 1))
+    nn.init.zeros_(net[1].weight)
+    nn.init.zeros_(net[2].weight)
+    kept = net[0].weight.detach().clone()
+    draw_zeros(net)
+    assert torch.equal(net[0].weight, kept)
+    assert net[1].weight.tolist() == [1, 1]
+    assert net[2].weight.detach().any()
+
+
+def test_the_middle_is_that_of_the_window() -> None:
+    field = receptive_field(nn.Conv2d(3, 1, 5), 9, 11)
+    sight = Sight(image=np.zeros((9, 11, 3), np.uint8), field=field, effective=np.ones((9, 11)), trained=True, copies=1)
+    assert sight.middle == (4, 5)
+    assert "trained weights" in sight.caption
