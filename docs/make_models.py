@@ -172,7 +172,7 @@ without a CRF unless said, in mean IoU (per cent) where nothing else is said.
 
 `atrous describe NAME` prints all this per stage, for any option and size.
 
-| network | options | parameters | published | multiply-adds at side | published | stride | field | published score | source |
+| network | options | parameters | published | multiply-adds at side | published | stride | field | score | source |
 |---|---|---|---|---|---|---|---|---|---|
 """
 

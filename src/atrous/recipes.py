@@ -26,17 +26,15 @@ def standard(model: str = "deeplab_v3plus") -> Recipe:
     >>> standard().encoder, standard("unet").batch
     ('resnet18', 1)
     """
-    if model in ("deeplab_v3", "deeplab_v3plus"):
-        return Recipe(model=model, encoder="resnet18")
-    if model == "unet":
-        return Recipe(model=model, batch=1, crop=(572, 572), momentum=0.99, learning_rate=1e-3, weight_decay=0.0)
-    if model == "hypercolumn" or model.startswith("fcn"):
-        return Recipe(model=model, batch=4, crop=(320, 320), momentum=0.9, learning_rate=5e-3, weight_decay=5e-4)
-    if model == "deconvnet":
-        return Recipe(model=model, crop=(224, 224), scale=(1.0, 1.0), learning_rate=0.01, weight_decay=5e-4)
     caffe: dict[str, Any] = {"crop": (321, 321), "compare": "grid", "encoder_rate": 0.1, "weight_decay": 5e-4}
-    if model == "deeplab_v1":
-        return Recipe(model=model, learning_rate=0.01, **caffe)
-    if model == "deeplab_v2":
-        return Recipe(model=model, encoder="resnet18", options={"norm": "batch"}, learning_rate=0.025, **caffe)
-    return Recipe(model=model)
+    without_norm: dict[str, Any] = {"batch": 4, "crop": (320, 320), "learning_rate": 5e-3, "weight_decay": 5e-4}
+    choices: dict[str, dict[str, Any]] = {
+        **dict.fromkeys(("fcn32s", "fcn16s", "fcn8s", "hypercolumn"), without_norm),
+        "unet": {"batch": 1, "crop": (572, 572), "momentum": 0.99, "learning_rate": 1e-3, "weight_decay": 0.0},
+        "deconvnet": {"crop": (224, 224), "scale": (1.0, 1.0), "learning_rate": 0.01, "weight_decay": 5e-4},
+        "deeplab_v1": {"learning_rate": 0.01, **caffe},
+        "deeplab_v2": {"encoder": "resnet18", "options": {"norm": "batch"}, "learning_rate": 0.025, **caffe},
+        "deeplab_v3": {"encoder": "resnet18"},
+        "deeplab_v3plus": {"encoder": "resnet18"},
+    }
+    return Recipe(model=model, **choices.get(model, {}))

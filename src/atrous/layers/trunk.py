@@ -18,7 +18,6 @@ from atrous.layers.resnet_caffe import ResNetCaffe
 from atrous.layers.vgg import colours_adapted
 from atrous.layers.xception import Xception65
 
-
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Mean and deviation of ImageNet's colours, as most published weights expect them."""
 
@@ -36,7 +35,8 @@ class Trunk(nn.Module):
         self.body = body
         self.channels, self.strides = tuple(channels), tuple(strides)
         self.in_channels = in_channels
-        self.mean, self.std = IMAGENET
+        self.mean: tuple[float, ...] = IMAGENET[0]
+        self.std: tuple[float, ...] = IMAGENET[1]
         self.geometry = _geometry(body, self.strides[-1], in_channels)
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -86,8 +86,8 @@ def trunk(
     """Return the encoder `name`, its last stages made dense so that the deepest map has `output_stride`.
 
     A strided layer that becomes dense hands its stride on as atrous rate to every later layer (the hole algorithm).
-    `multigrid` has a factor of the rate for each unit of the last stage. `pretrained` is True for timm's published weights or a
-    `.safetensors` file of the encoder. `width` scales the channels (ResNets and our own): small copies.
+    `multigrid` has a factor of the rate for each unit of the last stage. `pretrained` is True for timm's published
+    weights or a `.safetensors` file of the encoder. `width` scales the channels (ResNets and our own): small copies.
 
     Raises `ValueError` for an unknown encoder (with the nearest names) or a stride it cannot have, `AtrousError`
     where weights cannot be had.
@@ -117,7 +117,8 @@ def trunk(
         return encoder
     except (AssertionError, RuntimeError) as error:
         raise ValueError(
-            f"encoder {name!r} takes images of some sizes only: {error} Convolutional encoders such as resnet18 take any"
+            f"encoder {name!r} takes images of some sizes only: {error} "
+            "Convolutional encoders such as resnet18 take any"
         ) from error
 
 

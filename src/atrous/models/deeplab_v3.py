@@ -16,8 +16,8 @@ Block4's three units have the rates 2 x (1, 2, 4), the paper's best multi-grid. 
 network, see `deeplab_v3_cascade`; `head` those of torchvision and segmentation_models_pytorch, see `deeplab_peers`.
 
 What differs from the paper: the default ResNet is the usual one, with a 7x7 root and the stride in each block's first
-unit; the one it was made with is `encoder="resnet101_beta"`. Any timm encoder fits. Dropout 0.1 after the ASPP is the authors' code. Image pooling takes
-the whole map, whatever its size, where the code pools windows of the training crop's.
+unit; the one it was made with is `encoder="resnet101_beta"`. Any timm encoder fits. Dropout 0.1 after the ASPP is the
+authors' code. Image pooling takes the whole map, whatever its size, where the code pools windows of the crop's.
 """
 
 from __future__ import annotations
