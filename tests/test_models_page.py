@@ -1,6 +1,7 @@
 """The page of models is what its program writes: every count, cost and field on it is computed anew."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,10 @@ DOCS = Path(__file__).parents[1] / "docs"
 def program():
     spec = importlib.util.spec_from_file_location("make_models", DOCS / "make_models.py")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where a dataclass looks its annotations up
     spec.loader.exec_module(module)
-    return module
+    yield module
+    del sys.modules[spec.name]
 
 
 def test_every_network_is_on_the_page(program):
