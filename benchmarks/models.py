@@ -99,7 +99,7 @@ RACES: dict[str, Race] = {
         "smp DeepLabV3Plus resnet101",
     ),
     "deeplab_v3plus xception65": Race(
-        lambda: models.deeplab_v3plus(CLASSES, encoder="xception65"),
+        lambda: models.deeplab_v3plus(CLASSES, encoder="xception65", head="smp"),
         of_smp("DeepLabV3Plus", "tu-xception65"),
         "smp DeepLabV3Plus tu-xception65",
     ),

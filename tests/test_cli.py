@@ -288,6 +288,8 @@ def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "data", "--pretrained"], "--pretrained=true"),
         (["train", "--pretrained", "data"], "--pretrained=true"),
         (["train", "data", "--pretrained", "trunk.safetensors"], "--pretrained"),
+        (["train", "data", "--pretrained", "runs/mistyped"], "--pretrained"),
+        (["train", "data", "--pretrained", "--epochs", "3"], "--pretrained=true"),
     ],
 )
 def test_pretrained_is_a_flag_or_takes_a_file(arguments: list[str], expected: str) -> None:

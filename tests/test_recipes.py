@@ -22,3 +22,15 @@ def test_what_the_papers_fix():
     assert (standard("unet").batch, standard("unet").momentum, standard("unet").crop) == (1, 0.99, (572, 572))
     assert standard("fcn8s").weight_decay == 5e-4
     assert standard("something else").model == "something else"
+
+
+def test_deeplab_v2_learns_its_norms_only_from_random_weights():
+    assert (standard("deeplab_v2").options, standard("deeplab_v2").learning_rate) == ({"norm": "batch"}, 0.025)
+    started = standard("deeplab_v2", pretrained="runs/before")
+    assert (started.options, started.learning_rate, started.encoder_rate) == ({}, 2.5e-3, 0.1)
+    vgg = standard("deeplab_v2", encoder="vgg16")
+    assert (vgg.options, vgg.learning_rate, vgg.encoder) == ({}, 0.01, "vgg16")
+
+
+def test_a_chosen_encoder_takes_the_place_of_the_light_one():
+    assert standard("deeplab_v3", encoder="resnet50").encoder == "resnet50"

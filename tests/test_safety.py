@@ -261,6 +261,7 @@ def test_options_of_the_builder_travel_with_the_model(street: Path, tmp_path: Pa
 
 def test_options_on_the_command_line(street: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert flags.options_of(["at_once=true", "deconvolution=learnt"]) == {"at_once": True, "deconvolution": "learnt"}
+    assert flags.options_of(["a=No", "b=Yes", "c=None", "d=False"]) == {"a": False, "b": True, "c": None, "d": False}
     with pytest.raises(SystemExit) as stop:
         cli.main(["train", str(street), "--out", str(tmp_path / "r"), "--option", "separable"])
     assert stop.value.code == 2

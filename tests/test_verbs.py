@@ -12,8 +12,9 @@ from PIL import Image
 import atrous
 from atrous.contract import AtrousError, LabelSpace, Preprocessing
 from atrous.data import write_image
+from atrous.data.scenes import write_scenes
 from atrous.models import Segmenter, build
-from atrous.store import Config, plain, save_model
+from atrous.store import Config, plain, read_config, save_model
 
 SPACE = LabelSpace(names=("dark", "light"))
 KINDS = ("masks", "overlays", "probabilities")
@@ -260,3 +261,40 @@ def test_deep_and_negative_values_reach_the_network_as_they_are():
         atrous.predict(scorer, image, space=SPACE)
         assert seen[-1].dtype == np.float32
         np.testing.assert_array_equal(seen[-1][0, 0], image)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"classes": 5}, "option 'classes' is told by the data; leave it out of the options"),
+        ({"in_channels": 1}, "option 'in_channels' is told by the data; leave it out of the options"),
+        (
+            {"output_stride": 8},
+            "option 'output_stride' has a flag of its own, --output-stride; leave it out of the opt",
+        ),
+    ],
+)
+def test_options_that_have_another_place_are_refused(tmp_path, options, words):
+    with pytest.raises(ValueError, match=words):
+        atrous.train(tmp_path, out=tmp_path / "run", options=options)
+
+
+def test_options_are_added_to_the_recipe_s(tmp_path):
+    write_scenes(tmp_path / "street", train=2, val=1, size=(48, 64))
+    small = {"epochs": 1, "batch": 2, "crop": 33, "width": 1 / 16, "workers": 0, "device": "cpu"}
+    single = atrous.train(tmp_path / "street", out=tmp_path / "single", model="deeplab_v2", **small)
+    told = []
+    several = atrous.train(
+        tmp_path / "street",
+        out=tmp_path / "several",
+        model="deeplab_v2",
+        options={"multiscale": True},
+        pretrained=str(single),
+        listener=told.append,
+        **small,
+    )
+    assert read_config(several / "best").options["multiscale"] is True
+    assert read_config(single / "best").options["norm"] == "batch"
+    (begun,) = [event.text for event in told if getattr(event, "text", "").startswith("starting from")]
+    given, wanted = begun.partition(": ")[2].split(" tensors")[0].split(" of ")
+    assert given == wanted

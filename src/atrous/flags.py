@@ -6,18 +6,32 @@ import json
 from pathlib import Path
 from typing import Any
 
+_WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False, "none": None}
+"""Words that mean a value, in any case: as texts they would all be true."""
+
 
 def with_flag_values(arguments: list[str]) -> list[str]:
     """Give `--pretrained` its value where it stands alone: it is a flag, or takes a file or a run."""
     result = []
     for index, item in enumerate(arguments):
-        following = arguments[index + 1] if index + 1 < len(arguments) else ""
-        place = Path(following)
-        is_model = (place / "config.json").is_file() or (place / "recipe.json").is_file()
-        has_value = following.endswith(".safetensors") or place.is_file() or is_model
-        alone = item == "--pretrained" and not has_value
+        alone = item == "--pretrained" and not _is_weights(arguments[:index], "".join(arguments[index + 1 : index + 2]))
         result.append("--pretrained=true" if alone else item)
     return result
+
+
+def _is_weights(before: list[str], word: str) -> bool:
+    """Say whether the word after `--pretrained` is its file or run, and not the data.
+
+    A folder that is no model is the data, and so is any word where the data has not come yet, which stands first
+    after the command; another word is a model mistyped, whose absence is told later.
+    """
+    place = Path(word)
+    if not word or word.startswith("-"):
+        return False
+    if place.is_file() or (place / "config.json").is_file() or (place / "recipe.json").is_file():
+        return True
+    data_came = len(before) > 1 and not before[1].startswith("-")
+    return word.endswith(".safetensors") or (data_came and not place.is_dir())
 
 
 def wishes(classes: str | None, ignore: str | None, labels: str | None) -> dict[str, Any]:
@@ -38,7 +52,7 @@ def value_of(text: str) -> int | tuple[int, ...]:
 
 
 def options_of(pairs: list[str] | None) -> dict[str, Any] | None:
-    """Return NAME=VALUE pairs as keywords: values are JSON, or words without quotes."""
+    """Return NAME=VALUE pairs as keywords: values are JSON, yes and no, or words without quotes."""
     if pairs is None:
         return None
     options = {}
@@ -46,11 +60,15 @@ def options_of(pairs: list[str] | None) -> dict[str, Any] | None:
         name, equals, value = pair.partition("=")
         if not equals:
             raise ValueError(f"--option {pair}: NAME=VALUE is accepted, such as separable=true")
-        try:
-            options[name] = json.loads(value)
-        except ValueError:
-            options[name] = value  # a word without quotes
+        options[name] = _WORDS[value.lower()] if value.lower() in _WORDS else _json_or_word(value)
     return options
+
+
+def _json_or_word(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value  # a word without quotes
 
 
 def size_of(text: str | None, flag: str = "--crop") -> tuple[int, int] | None:

@@ -176,12 +176,14 @@ def _read_weights(path: Path) -> dict[str, Any]:
 def start_from(net: Any, path: Path) -> str:
     """Copy into `net` the weights of a run or model folder whose names and shapes meet, and say how many did.
 
-    The others keep what they had: the score layers of FCN-16s start at zero when it starts from an FCN-32s.
+    The others keep what they had: the score layers of FCN-16s start at zero when it starts from an FCN-32s. A network
+    of several scales and one of a single scale share their weights.
 
     Raises `AtrousError` where none meets.
     """
     weights = model_folder(path) / WEIGHTS
     given, wanted = _read_weights(weights), net.state_dict()
+    given = _as_named(given, wanted)
     found = {name: tensor for name, tensor in given.items() if name in wanted and wanted[name].shape == tensor.shape}
     if not found:
         raise AtrousError(f"{weights}: no tensor has a name and shape of this network; it is a model of another kind")
@@ -189,6 +191,16 @@ def start_from(net: Any, path: Path) -> str:
     left = [name for name in wanted if name not in found]
     rest = f"; new are {', '.join(left[:3])}{' and more' if len(left) > 3 else ''}" if left else ""
     return f"starting from {path}: {len(found)} of {len(wanted)} tensors{rest}"
+
+
+def _as_named(given: dict[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tensors under the names of the wanted ones: a `MultiScale` calls what it wraps `net`."""
+    inner, wrapped = (all(name.startswith("net.") for name in names) for names in (given, wanted))
+    if inner and not wrapped:
+        return {name.removeprefix("net."): tensor for name, tensor in given.items()}
+    if wrapped and not inner:
+        return {f"net.{name}": tensor for name, tensor in given.items()}
+    return given
 
 
 def model_folder(path: str | Path) -> Path:

@@ -136,7 +136,11 @@ def train(
         recipe = runs.resumed_recipe(out, {**given, **changes})
         dataset = _resumed_data(out, data, classes=classes, ignore=ignore, labels=labels)
     else:
-        recipe = replace(recipe or recipes.standard(changes.get("model", "deeplab_v3plus")), **changes)
+        if recipe is None:
+            wishes = {name: changes[name] for name in ("encoder", "pretrained") if changes.get(name) is not None}
+            recipe = recipes.standard(changes.get("model", "deeplab_v3plus"), **wishes)
+            changes["options"] = {**recipe.options, **(changes.get("options") or {})}
+        recipe = replace(recipe, **changes)
         dataset = _opened(data, classes=classes, ignore=ignore, labels=labels)
     facts = fingerprint(dataset)
     for event in runs.run(dataset, out, recipe, facts=facts, resume=resume, device=device, workers=workers):
@@ -316,7 +320,11 @@ def _architecture(
     if options.get("pretrained"):
         raise ValueError("pretrained came, but weights have no part in a description: train with them, give the run")
     if str(model) in TABLE or not (path.exists() or path.suffix == ".onnx" or len(path.parts) > 1):
-        return str(model), 21 if classes is None else classes, {**options, "in_channels": in_channels or 3}
+        return (
+            str(model),
+            21 if classes is None else classes,
+            {**options, "in_channels": 3 if in_channels is None else in_channels},
+        )
     wishes = {"classes": classes, "in_channels": in_channels, **options}
     given = [name for name, value in wishes.items() if value is not None]
     if given:
@@ -370,6 +378,10 @@ def _refuse_unknown(changes: dict[str, Any]) -> None:
             near = get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}"
             raise ValueError(f"no setting {name!r}{hint}")
+    taken = {"classes", "in_channels", "encoder", "pretrained", "output_stride", "width"}
+    for name in taken.intersection(changes.get("options") or {}):
+        told = "is told by the data" if name in ("classes", "in_channels") else f"has a flag of its own, --{name}"
+        raise ValueError(f"option {name!r} {told.replace('_', '-')}; leave it out of the options")
 
 
 def _refuse_dataset(out: Path) -> None:

@@ -228,3 +228,17 @@ def test_a_damaged_file_is_read_or_refused_and_nothing_else(tmp_path, saved, wri
     assert read
     assert refused
     assert [words for words in refused if path.name not in words] == []
+
+
+def test_a_file_without_tensors_is_refused(tmp_path):
+    (tmp_path / "none.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
+    (tmp_path / "none.caffemodel").write_bytes(b"\x0a\x02ab")
+    torch.save({}, tmp_path / "none.pth")
+    words = {
+        "none.safetensors": "none.safetensors: holds no tensors; give the file with the weights",
+        "none.caffemodel": "none.caffemodel: no layer of it has weights",
+        "none.pth": "none.pth: no tensors by name in it; it is empty",
+    }
+    for name, message in words.items():
+        with pytest.raises(AtrousError, match=message):
+            read_weights(tmp_path / name)

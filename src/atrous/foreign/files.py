@@ -73,6 +73,8 @@ def read_weights(path: str | Path) -> Weights:
     }
     content = readers[kind](path)
     found = _state(content, path, notes) if kind == "torch" else content
+    if not found:
+        raise AtrousError(f"{path}: holds no tensors; give the file with the weights")
     tensors = {name: _plain(name, value, path) for name, value in found.items()}
     _note_precision(found, notes)
     _refuse_not_finite(tensors, path)
@@ -164,7 +166,8 @@ def _state(content: Any, path: Path, notes: list[str], place: str = "") -> dict[
         raise AtrousError(f"{path}: a damaged checkpoint ({error}); fetch it again") from error
     tensors = {key: value for key, value in values.items() if isinstance(value, Tensor)}
     if not tensors:
-        raise AtrousError(f"{path}: no tensors by name in it; it holds {_listed([str(key) for key in mapping])}")
+        held = f"it holds {_listed([str(key) for key in mapping])}" if mapping else "it is empty"
+        raise AtrousError(f"{path}: no tensors by name in it; {held}")
     _note(notes, "", "left out, being no tensors", [str(key) for key in mapping if key not in tensors])
     return tensors
 
@@ -222,7 +225,7 @@ def without_prefixes(tensors: dict[str, Tensor], notes: list[str]) -> dict[str, 
     >>> list(without_prefixes({"module.a": torch.zeros(1), "module.b": torch.zeros(1)}, notes)), notes
     (['a', 'b'], ["the prefix 'module.' taken off 2 names"])
     """
-    while prefix := next((each for each in PREFIXES if all(name.startswith(each) for name in tensors)), None):
+    while tensors and (prefix := next((p for p in PREFIXES if all(name.startswith(p) for name in tensors)), None)):
         tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
         notes.append(f"the prefix {prefix!r} taken off {len(tensors)} names")
     return tensors

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,27 @@ from atrous.layers.atrous import convolution, separable_convolution
 
 RATES = {8: (12, 24, 36), 16: (6, 12, 18), 32: (3, 6, 9)}
 """The atrous rates for each output stride: they are doubled where the map is twice as dense."""
+
+
+def check_rates(rates: object, name: str = "rates") -> None:
+    """Raise `ValueError` unless `rates` are one or more whole numbers, each 1 or above.
+
+    >>> check_rates((1, 2, 4), "multigrid")
+    >>> check_rates(6)
+    Traceback (most recent call last):
+        ...
+    ValueError: rates 6 came; one or more whole numbers of 1 and above are accepted, such as (6, 12, 18)
+    """
+    given = tuple(rates) if isinstance(rates, Iterable) else ()
+    if not given or not all(_is_rate(rate) for rate in given):
+        such = (1, 2, 4) if name == "multigrid" else RATES[16]
+        raise ValueError(
+            f"{name} {rates!r} came; one or more whole numbers of 1 and above are accepted, such as {such}"
+        )
+
+
+def _is_rate(rate: object) -> bool:
+    return isinstance(rate, Integral) and not isinstance(rate, bool) and int(rate) >= 1
 
 
 class ImagePooling(nn.Module):
@@ -37,7 +59,7 @@ class ASPP(nn.Module):
     (n, inputs, h, w) -> (n, channels, h, w). `separable` makes the 3x3 ones depthwise separable (v3+), `between` with
     norm and ReLU between their parts. Dropout follows the projection in the authors' code, not in the paper.
 
-    Raises `ValueError` for no rates, and for a rate below 1.
+    Raises `ValueError` for no rates, and for a rate that is no whole number of 1 or above.
 
     Source: DeepLab v3 section 3.3; v3+ section 3.1.
 
@@ -56,8 +78,7 @@ class ASPP(nn.Module):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        if not rates or min(rates) < 1:
-            raise ValueError(f"rates {tuple(rates)} came; atrous rates are 1 and above, such as {RATES[16]}")
+        check_rates(rates)
         atrous = partial(separable_convolution, between=between) if separable else convolution
         self.channels = channels
         self.branches = nn.ModuleList(

@@ -14,6 +14,8 @@ Norm = Literal["batch", "frozen", "group"]
 EPSILON = 1e-5
 MOMENTUM = 0.1
 GROUPS = 32
+WOKEN = 0.2
+"""What a frozen scale becomes that is zero in every channel."""
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -69,7 +71,9 @@ class GroupNorm(nn.GroupNorm):
 def with_norm(module: nn.Module, norm: Norm) -> nn.Module:
     """Replace every batch norm in `module` by the wished one, in place, and return the module.
 
-    Frozen ones keep scale, shift and statistics; group norms keep scale and shift and have 32 groups, or as many as
+    Frozen ones keep scale, shift and statistics, but for a scale that is zero in every channel, which becomes 0.2:
+    a net that is not trained yet has such scales, and frozen they would silence what they belong to. Weights that are
+    loaded later overwrite it. Group norms keep scale and shift and have 32 groups, or as many as
     leave two channels or more to each. Norms that carry their activation (timm's) keep it.
 
     Raises `ValueError` for another name, and where the module has no batch norm to replace.
@@ -99,6 +103,9 @@ def _replaced(old: Any, norm: Norm) -> nn.Module:
     if norm == "frozen":
         new = FrozenBatchNorm(old.num_features, old.eps)
         new.load_state_dict(old.state_dict())
+        # timm starts the last norm of a residual unit at zero, for the scale to grow from there; frozen it never would.
+        if not new.weight.is_meta and not new.weight.any():
+            nn.init.constant_(new.weight, WOKEN)
     else:
         # A group of one channel has a single value where image pooling has left one, and then no deviation.
         most = max(1, min(GROUPS, old.num_features // 2))

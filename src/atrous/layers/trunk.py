@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from atrous.contract import AtrousError, Geometry
+from atrous.layers.aspp import check_rates
 from atrous.layers.resnet_beta import DEPTHS as BETA_DEPTHS
 from atrous.layers.resnet_beta import ResNetBeta
 from atrous.layers.resnet_caffe import DEPTHS as CAFFE_DEPTHS
 from atrous.layers.resnet_caffe import ResNetCaffe
-from atrous.layers.vgg import colours_adapted
+from atrous.layers.vgg import check_pretrained, colours_adapted
 from atrous.layers.xception import Xception65
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -89,14 +90,16 @@ def trunk(
     `multigrid` has a factor of the rate for each unit of the last stage. `pretrained` is True for timm's published
     weights or a `.safetensors` file of the encoder. `width` scales the channels (ResNets and our own): small copies.
 
-    Raises `ValueError` for an unknown encoder (with the nearest names) or a stride it cannot have, `AtrousError`
-    where weights cannot be had.
+    Raises `ValueError` for an unknown encoder (with the nearest names), a stride it cannot have and values of other
+    kinds, `AtrousError` where weights cannot be had.
 
     Source: DeepLab v1 (arXiv 1412.7062) section 3.1; multi-grid from DeepLab v3 (arXiv 1706.05587) section 3.2.1.
 
     >>> trunk("resnet18", output_stride=16).strides
     (2, 4, 8, 16, 16)
     """
+    _check(name, output_stride)
+    check_pretrained(pretrained)
     if name in OWN:
         body: Any = OWN[name](name, in_channels, output_stride, width)
         channels, strides = body.channels, body.strides
@@ -122,6 +125,13 @@ def trunk(
         ) from error
 
 
+def _check(name: object, output_stride: object) -> None:
+    if not isinstance(name, str):
+        raise ValueError(f"encoder {name!r} came; the name of one is accepted, such as 'resnet50'")
+    if not isinstance(output_stride, int) or isinstance(output_stride, bool) or output_stride < 1:
+        raise ValueError(f"output stride {output_stride!r} came; a whole number is accepted: 8, 16 or 32")
+
+
 def _expected(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and deviation of the images that timm's weights of this encoder were trained on."""
     import timm
@@ -136,7 +146,9 @@ def _from_timm(name: str, in_channels: int, output_stride: int, pretrained: bool
     if name not in timm.list_models():
         near = difflib.get_close_matches(name, [*timm.list_models(), *OWN], n=4, cutoff=0.5)
         hint = f"; near it: {', '.join(near)}" if near else ""
-        raise ValueError(f"encoder {name!r} is not known{hint}. `timm.list_models()` has them all")
+        raise ValueError(
+            f"encoder {name!r} is not known{hint}; timm's convolutional encoders and {', '.join(OWN)} are accepted"
+        )
     options: dict[str, Any] = {} if output_stride == 32 else {"output_stride": output_stride}
     if width != 1:
         if not name.startswith("resnet"):
@@ -164,10 +176,12 @@ def set_multigrid(body: nn.Module, name: str, multigrid: Sequence[int]) -> None:
     """Give each unit of the last stage the stage's atrous rate times its factor, in place.
 
     The first unit too, which without multi-grid may keep the rate of the stage before: at output stride 16 the factors
-    (1, 2, 4) mean the rates (2, 4, 8). Raises `ValueError` unless there are as many factors as units.
+    (1, 2, 4) mean the rates (2, 4, 8). Raises `ValueError` unless there are as many factors as units, each
+    a whole number of 1 or above.
 
     Source: DeepLab v3 section 3.2.1.
     """
+    check_rates(multigrid, "multigrid")
     units = getattr(body, "layer4", None)
     if units is None or len(units) != len(multigrid):
         have = "no ResNet stage" if units is None else f"{len(units)} units"

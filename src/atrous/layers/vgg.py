@@ -129,14 +129,31 @@ class VGG16(nn.Module):
 def vgg16_weights(pretrained: bool | str | Path) -> Mapping[str, Tensor]:
     """Return the state of a VGG16 trained on ImageNet: of a .safetensors file, or for `True` of timm, fetched once.
 
-    Raises `AtrousError` where the file is missing, is no safetensors file, or nothing could be fetched.
+    Raises `ValueError` for anything else, `AtrousError` where the file is missing, is no safetensors file, or nothing could be fetched.
 
     >>> vgg16_weights("nowhere.safetensors")
     Traceback (most recent call last):
         ...
     atrous.contract.AtrousError: nowhere.safetensors: there is no such file; give the path of a .safetensors file
     """
+    check_pretrained(pretrained)
+    if pretrained is False:
+        raise ValueError("pretrained False came, which asks for no weights; give True or a .safetensors file")
     return _fetched() if pretrained is True else _read(Path(str(pretrained)))
+
+
+def check_pretrained(pretrained: object) -> None:
+    """Raise `ValueError` unless `pretrained` is True, False or a path.
+
+    >>> check_pretrained(5)
+    Traceback (most recent call last):
+        ...
+    ValueError: pretrained 5 came; True, False or the path of a .safetensors file is accepted
+    """
+    if not isinstance(pretrained, bool | str | Path):
+        raise ValueError(
+            f"pretrained {pretrained!r} came; True, False or the path of a .safetensors file is accepted"
+        )
 
 
 def _fetched() -> Mapping[str, Tensor]:

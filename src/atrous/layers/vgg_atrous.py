@@ -161,7 +161,7 @@ def start_from_classifier(encoder: AtrousVGG16, pretrained: bool | str | Path) -
 
     >>> start_from_classifier(AtrousVGG16(rates=(12,), hidden=1024, width=1 / 64), False)
     """
-    if not pretrained:
+    if pretrained is False:
         return
     state, own = convolutionalised(vgg16_weights(pretrained)), encoder.state_dict()
     first = "vgg.stage1.conv1_1.weight"

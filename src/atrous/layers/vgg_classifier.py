@@ -72,7 +72,7 @@ def load_classifier(encoder: ConvolutionalVGG16, pretrained: bool | str | Path) 
 
     >>> load_classifier(ConvolutionalVGG16(width=1 / 64), False)
     """
-    if not pretrained:
+    if pretrained is False:
         return
     state = convolutionalised(vgg16_weights(pretrained))
     own = encoder.state_dict()

@@ -48,7 +48,7 @@ from atrous.layers.norm import BatchNorm, Norm, with_norm
 from atrous.layers.unpool import Switches, SwitchPool, Unpool
 from atrous.layers.vgg import STAGES, colours_adapted, draw_he, scaled_channels, vgg16_weights
 from atrous.layers.vgg_classifier import convolutionalised
-from atrous.models.arguments import check_arguments
+from atrous.models.arguments import check_arguments, check_dropout, check_whole
 
 HIDDEN = 4096
 """Channels of fc6 and fc7 in VGG16."""
@@ -194,8 +194,10 @@ def deconvnet(
     >>> deconvnet(2, width=1 / 64).eval()(torch.zeros(1, 3, 224, 256)).shape
     torch.Size([1, 2, 224, 256])
     """
-    check_arguments("deconvnet", classes, in_channels, width)
-    _check(encoder=encoder, output_stride=output_stride, hidden=hidden, dropout=dropout)
+    check_arguments("deconvnet", classes, in_channels, width, output_stride=output_stride)
+    check_dropout("deconvnet", dropout)
+    check_whole("deconvnet", hidden=hidden)
+    _check(encoder=encoder, output_stride=output_stride, hidden=hidden)
     channels = scaled_channels(hidden, width)
     if norm == "group" and channels < 64:
         raise ValueError(
@@ -203,12 +205,12 @@ def deconvnet(
             "one value normalise to nothing; make it 64 channels or more, or leave norm out"
         )
     net = DeconvNet(classes, in_channels=in_channels, width=width, hidden=channels, dropout=dropout)
-    if pretrained:
+    if pretrained is not False:
         _start(net.encoder, pretrained, classifier=hidden == HIDDEN)
     return cast(DeconvNet, with_norm(net, norm))
 
 
-def _check(*, encoder: str | None, output_stride: int | None, hidden: int, dropout: float) -> None:
+def _check(*, encoder: str | None, output_stride: int | None, hidden: int) -> None:
     if encoder not in (None, "vgg16"):
         raise ValueError(
             f"deconvnet: encoder {encoder!r} came, but this network is VGG16; leave encoder out or give 'vgg16'"
@@ -217,8 +219,6 @@ def _check(*, encoder: str | None, output_stride: int | None, hidden: int, dropo
         raise ValueError(f"deconvnet: output_stride {output_stride} came, but its logits have stride 1; leave it out")
     if hidden < 1:
         raise ValueError(f"deconvnet: hidden {hidden} came; it is the number of channels of fc6 and fc7, 1 or more")
-    if not 0 <= dropout < 1:
-        raise ValueError(f"deconvnet: dropout {dropout} came; it is a share from 0 to below 1")
 
 
 def _start(encoder: SwitchedVGG16, pretrained: bool | str | Path, *, classifier: bool) -> None:

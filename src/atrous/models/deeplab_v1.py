@@ -47,7 +47,7 @@ from torch.nn import functional
 
 from atrous.layers.vgg import draw_he, scaled_channels
 from atrous.layers.vgg_atrous import AtrousVGG16, start_from_classifier
-from atrous.models.arguments import check_arguments
+from atrous.models.arguments import check_arguments, check_dropout, check_flags
 
 Variant = Literal["largefov", "7x7", "4x4", "4x4-wide"]
 WINDOWS = {"largefov": (3, 12, 1024), "7x7": (7, 4, 4096), "4x4": (4, 4, 4096), "4x4-wide": (4, 8, 4096)}
@@ -190,7 +190,9 @@ def deeplab_v1(
     >>> deeplab_v1(2, width=1 / 64)(torch.zeros(1, 3, 33, 65)).shape
     torch.Size([1, 2, 5, 9])
     """
-    check_arguments("deeplab_v1", classes, in_channels, width)
+    check_arguments("deeplab_v1", classes, in_channels, width, output_stride=output_stride)
+    check_dropout("deeplab_v1", dropout)
+    check_flags("deeplab_v1", multiscale_features=multiscale_features, train_branches_only=train_branches_only)
     _check(encoder, output_stride, variant, branches=multiscale_features, branches_only=train_branches_only)
     size, rate, filters = WINDOWS[variant]
     body = AtrousVGG16(
@@ -219,7 +221,7 @@ def _check(
         )
     if output_stride not in (None, 8):
         raise ValueError(f"deeplab_v1: output_stride {output_stride} came, but its scores have stride 8; leave it out")
-    if variant not in WINDOWS:
+    if variant not in get_args(Variant):
         raise ValueError(f"deeplab_v1: variant {variant!r} came; there are {', '.join(get_args(Variant))}")
     if branches_only and not branches:
         raise ValueError("deeplab_v1: train_branches_only came without multiscale_features, which makes the branches")

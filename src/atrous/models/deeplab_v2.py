@@ -36,11 +36,11 @@ import torch
 from torch import Tensor, nn
 
 from atrous.contract import AtrousError
-from atrous.layers.norm import FrozenBatchNorm, Norm, with_norm
+from atrous.layers.norm import Norm, with_norm
 from atrous.layers.resnet_caffe import DEPTHS as CAFFE
 from atrous.layers.trunk import Trunk, trunk
 from atrous.layers.vgg_atrous import AtrousVGG16, start_from_classifier
-from atrous.models.arguments import check_arguments
+from atrous.models.arguments import check_arguments, check_flags
 from atrous.models.deeplab_v1 import classifier
 from atrous.models.multiscale import MultiScale
 
@@ -133,8 +133,10 @@ def deeplab_v2(
     >>> deeplab_v2(2, encoder="resnet50_caffe", width=1 / 64).eval()(torch.zeros(1, 3, 33, 65)).shape
     torch.Size([1, 2, 5, 9])
     """
-    check_arguments("deeplab_v2", classes, in_channels, width)
-    name, head = encoder or "resnet101_caffe", head or "aspp-l"
+    check_arguments("deeplab_v2", classes, in_channels, width, dropout, output_stride)
+    check_flags("deeplab_v2", multiscale=multiscale)
+    name: str = "resnet101_caffe" if encoder is None else encoder
+    head = "aspp-l" if head is None else head
     output_stride = 8 if output_stride is None else output_stride
     _check(name, output_stride, head, norm)
     rates = tuple(max(1, rate * 8 // output_stride) for rate in RATES[head])
@@ -169,20 +171,11 @@ def _trunk(
         norm = "frozen"
     if norm is not None:
         with_norm(body, norm)
-    if not pretrained:
-        _wake(body)
     return body
 
 
-def _wake(body: nn.Module) -> None:
-    """Give frozen scales of zero a value: timm starts the last norm of a unit so, and frozen it would stay silent."""
-    for layer in body.modules():
-        if isinstance(layer, FrozenBatchNorm) and not layer.weight.is_meta and not layer.weight.any():
-            nn.init.constant_(layer.weight, 0.2)
-
-
 def _check(encoder: str, output_stride: int, head: str, norm: str | None) -> None:
-    if head not in RATES:
+    if head not in get_args(Head):
         raise ValueError(f"deeplab_v2: head {head!r} came; there are {', '.join(get_args(Head))}")
     if encoder == "vgg16":
         if output_stride != 8:

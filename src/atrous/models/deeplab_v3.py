@@ -29,12 +29,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from atrous.layers.aspp import ASPP, RATES
+from atrous.layers.aspp import ASPP, RATES, check_rates
 from atrous.layers.atrous import convolution, initialise
 from atrous.layers.norm import Norm, with_norm
 from atrous.layers.trunk import Trunk, set_multigrid, trunk
 from atrous.layers.vgg import scaled_channels
-from atrous.models.arguments import check_arguments
+from atrous.models.arguments import check_arguments, check_flags, is_whole
 from atrous.models.deeplab_peers import PEER_DROPOUT, PEER_RATES, Head, as_peer, check_head
 from atrous.models.deeplab_v3_cascade import CascadedDeepLabV3
 
@@ -111,7 +111,8 @@ def deeplab_v3(  # noqa: PLR0913 (the choices of the paper's tables)
     `encoder` is any timm name, `resnet101_beta` (the paper's own) or `xception65`. `head` is `"paper"`,
     `"torchvision"` or `"smp"`; peers have output stride 8, rates (12, 24, 36) and dropout 0.5, and no multi-grid.
     `multigrid` has a factor per unit of the last block; (1, 1, 1) is none. `cascade` puts 1 to 3 more blocks (up to
-    block7) in the pyramid's place. `separable` makes the pyramid atrous separable, as it is by itself for Xception.
+    block7) in the pyramid's place, each of three units; where the last block has another number of them (`resnet18`),
+    it keeps its own rates, the copies have (1, 2, 1), and `multigrid` must be left out. `separable` makes the pyramid atrous separable, as it is by itself for Xception.
     `auxiliary` adds logits for training, see `supervised`. Parameters: 58,040,661 (`resnet101`), 58,164,437
     (`resnet101_beta`), 95,301,717 (`resnet101`, cascade=3), 58,630,997 (`resnet101`, head="torchvision").
 
@@ -124,7 +125,9 @@ def deeplab_v3(  # noqa: PLR0913 (the choices of the paper's tables)
     >>> deeplab_v3(5, encoder="resnet18", width=1 / 8).eval()(torch.zeros(1, 3, 33, 65)).shape
     torch.Size([1, 5, 3, 5])
     """
-    check_arguments("deeplab_v3", classes, in_channels, width)
+    check_arguments("deeplab_v3", classes, in_channels, width, dropout, output_stride)
+    check_flags("deeplab_v3", auxiliary=auxiliary, separable=False if separable is None else separable)
+    _check_rates(cascade, rates, multigrid)
     check_head("deeplab_v3", head)
     paper = head == "paper"
     output_stride = (16 if paper else 8) if output_stride is None else output_stride
@@ -132,7 +135,7 @@ def deeplab_v3(  # noqa: PLR0913 (the choices of the paper's tables)
         raise ValueError(f"output stride {output_stride} came; deeplab_v3 has 8, 16 or 32")
     if cascade:
         _check_cascade(cascade, head=head, rates=rates, auxiliary=auxiliary, separable=separable, dropout=dropout)
-    name = encoder or "resnet101"
+    name = "resnet101" if encoder is None else encoder
     body = trunk(name, in_channels=in_channels, output_stride=output_stride, pretrained=pretrained, width=width)
     as_peer(body, head)
     grid = _multigrid(body, multigrid, (CASCADE_MULTIGRID if cascade else MULTIGRID) if paper else ())
@@ -166,9 +169,22 @@ def _multigrid(body: Trunk, wished: Sequence[int] | None, best: Sequence[int]) -
     return best if wished is None and best and len(units) == len(best) else wished
 
 
+def _check_rates(cascade: int, rates: Sequence[int] | None, multigrid: Sequence[int] | None) -> None:
+    if not is_whole(cascade) or cascade not in range(4):
+        raise ValueError(f"cascade {cascade!r} came; it is 0 (the pyramid) to 3 (up to block7)")
+    if rates is not None:
+        check_rates(rates)
+    if multigrid is None:
+        return
+    check_rates(multigrid, "multigrid")
+    if cascade and len(multigrid) != len(CASCADE_MULTIGRID):
+        raise ValueError(
+            f"multigrid {tuple(multigrid)} came with cascade {cascade}, whose blocks have three units; "
+            f"give three factors, such as {CASCADE_MULTIGRID}, or leave one of them out"
+        )
+
+
 def _check_cascade(cascade: int, *, head: str, **others: Any) -> None:
-    if cascade not in (1, 2, 3):
-        raise ValueError(f"cascade {cascade} came; it is 0 (the pyramid) to 3 (up to block7)")
     wrong = [name for name, value in others.items() if value not in (None, False)]
     if head != "paper" or wrong:
         raise ValueError(

@@ -15,7 +15,8 @@ Each block has three bottlenecks whose 3x3 has the block's rate times its multi-
 best for block7. Without atrous rates the blocks would each halve the map: strides 64, 128 and 256.
 
 What differs from the paper: nothing that it says. It leaves open whether the first unit of a copy has a shortcut with a
-projection, as block4's has; here it has (17,586,176 parameters per block).
+projection, as block4's has; here it has (17,586,176 parameters per block). After an encoder whose last block has
+another number of units than three, as ResNet-18's two, the blocks have three all the same.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ from atrous.layers.atrous import convolution, initialise, separable_convolution
 from atrous.layers.norm import Norm, with_norm
 from atrous.layers.trunk import Trunk, set_multigrid, trunk
 from atrous.layers.vgg import scaled_channels
-from atrous.models.arguments import check_arguments
+from atrous.models.arguments import check_arguments, check_flags
 from atrous.models.deeplab_peers import PEER_DROPOUT, PEER_RATES, Head, as_peer, check_head
 
 
@@ -110,13 +110,14 @@ def deeplab_v3plus(
     >>> deeplab_v3plus(5, encoder="resnet18", width=1 / 8).eval()(torch.zeros(1, 3, 33, 65)).shape
     torch.Size([1, 5, 9, 17])
     """
-    check_arguments("deeplab_v3plus", classes, in_channels, width)
+    check_arguments("deeplab_v3plus", classes, in_channels, width, dropout, output_stride)
+    check_flags("deeplab_v3plus", separable=False if separable is None else separable)
     check_head("deeplab_v3plus", head, ("paper", "smp"))
     paper = head == "paper"
     output_stride = 16 if output_stride is None else output_stride
     if output_stride not in RATES:
         raise ValueError(f"output stride {output_stride} came; deeplab_v3plus has 8, 16 or 32")
-    name = encoder or "resnet101"
+    name = "resnet101" if encoder is None else encoder
     body = trunk(
         name,
         in_channels=in_channels,

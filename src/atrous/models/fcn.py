@@ -20,7 +20,7 @@ from typing import Any, Literal
 from atrous.contract import Preprocessing
 from atrous.layers.norm import Norm
 from atrous.layers.vgg_classifier import ConvolutionalVGG16, convolutionalised
-from atrous.models.arguments import check_arguments
+from atrous.models.arguments import check_arguments, check_flags
 from atrous.models.fcn_trunk import TorchvisionFCN, TrunkFCN, fcn_of_torchvision, fcn_on_trunk, refuse_options_of_vgg
 from atrous.models.fcn_vgg import Deconvolution, FCN8s, FCN16s, FCN32s, fcn_on_vgg
 
@@ -82,11 +82,11 @@ def fcn32s(
     """
     _check_head(head, auxiliary)
     if head == "torchvision":
-        check_arguments("fcn32s", classes, in_channels, width)
+        check_arguments("fcn32s", classes, in_channels, width, dropout, output_stride)
         refuse_options_of_vgg("fcn32s", deconvolution=deconvolution)
         return fcn_of_torchvision(
             classes,
-            encoder=encoder or "resnet50",
+            encoder="resnet50" if encoder is None else encoder,
             in_channels=in_channels,
             pretrained=pretrained,
             output_stride=output_stride,
@@ -235,13 +235,16 @@ def _built(
     *,
     in_channels: int,
     encoder: str | None,
+    output_stride: int | None,
     width: float,
     deconvolution: Deconvolution,
+    dropout: float | None,
     at_once: bool = False,
     **options: Any,
 ) -> Any:
-    check_arguments(name, classes, in_channels, width)
-    options |= {"in_channels": in_channels, "width": width}
+    check_arguments(name, classes, in_channels, width, dropout, output_stride)
+    check_flags(name, at_once=at_once)
+    options |= {"in_channels": in_channels, "width": width, "dropout": dropout, "output_stride": output_stride}
     if encoder in (None, "vgg16"):
         own: dict[str, Any] = {"at_once": at_once} if network is FCN8s else {}
         return fcn_on_vgg(network, name, classes, deconvolution=deconvolution, **own, **options)
@@ -250,6 +253,7 @@ def _built(
 
 
 def _check_head(head: str, auxiliary: bool) -> None:
+    check_flags("fcn32s", auxiliary=auxiliary)
     if head not in ("paper", "torchvision"):
         raise ValueError(f"fcn32s: head {head!r} came; there are paper, torchvision")
     if auxiliary and head == "paper":

@@ -167,7 +167,7 @@ def fcn_on_trunk(
 
     `options` are those of `trunk`. Raises `ValueError`, in `name`'s words, for an encoder without the maps.
     """
-    body = trunk(encoder, output_stride=output_stride or 32, **options)
+    body = trunk(encoder, output_stride=32 if output_stride is None else output_stride, **options)
     deepest, finest = body.strides[-1], int(name.removeprefix("fcn").removesuffix("s"))
     if finest >= deepest and finest < 32:
         raise ValueError(
@@ -182,7 +182,7 @@ def fcn_on_trunk(
             f"{missing[0]}; resnet18 has it"
         )
     net = TrunkFCN(body, classes, skips=skips, dropout=dropout or 0.0)
-    return with_norm(net, norm or "batch")  # type: ignore[return-value]
+    return with_norm(net, "batch" if norm is None else norm)  # type: ignore[return-value]
 
 
 def fcn_of_torchvision(
@@ -199,11 +199,11 @@ def fcn_of_torchvision(
 
     Raises `ValueError` where an auxiliary head is wished and the encoder has only one map.
     """
-    body = trunk(encoder, output_stride=output_stride or 8, **options)
+    body = trunk(encoder, output_stride=8 if output_stride is None else output_stride, **options)
     if auxiliary and len(body.strides) < 4:
         raise ValueError(
             f"fcn32s: encoder {encoder!r} has maps at strides {body.strides}, and the auxiliary head needs that of the "
             "last stage but one; leave auxiliary out, or choose a timm encoder"
         )
     net = TorchvisionFCN(body, classes, auxiliary=auxiliary, dropout=0.1 if dropout is None else dropout)
-    return with_norm(net, norm or "batch")  # type: ignore[return-value]
+    return with_norm(net, "batch" if norm is None else norm)  # type: ignore[return-value]

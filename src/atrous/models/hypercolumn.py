@@ -6,8 +6,8 @@ Hariharan, Arbelaez, Girshick and Malik, "Hypercolumns for Object Segmentation a
 | layer      | from                  | kernel | channels        | stride |
 |------------|-----------------------|--------|-----------------|--------|
 | encoder    | VGG16, fc6 and fc7    |        | 256, 512, 4096  | 8..32  |
-| conv_pool3 | pool3 x 0.0027        | 3      | classes x 5 x 5 | 8      |
-| conv_pool4 | pool4 x 0.063         | 1      | classes x 5 x 5 | 16     |
+| conv_pool3 | pool3                 | 3      | classes x 5 x 5 | 8      |
+| conv_pool4 | pool4                 | 1      | classes x 5 x 5 | 16     |
 | fcfc7      | fc7                   | 1      | classes x 5 x 5 | 32     |
 | sum        | the three, enlarged   |        | classes x 5 x 5 | 8      |
 | location   | the 5 x 5, by place   |        | classes         | 8      |
@@ -45,7 +45,7 @@ from atrous.contract import Geometry
 from atrous.layers.norm import Norm, with_norm
 from atrous.layers.trunk import trunk
 from atrous.layers.vgg_classifier import ConvolutionalVGG16, load_classifier
-from atrous.models.arguments import check_arguments
+from atrous.models.arguments import check_arguments, check_flags, check_whole, is_whole
 
 SCALES = {2: 0.0027, 3: 0.063}
 """By what VGG16's pool3 and pool4 are multiplied before they are scored. Source: the release, hypercolumn_train."""
@@ -155,6 +155,7 @@ def hypercolumn(
     width: float = 1.0,
     grid: int = 5,
     levels: Sequence[int] | None = None,
+    scaled: bool = False,
     norm: Norm | None = None,
     dropout: float | None = None,
 ) -> Hypercolumn:
@@ -172,10 +173,12 @@ def hypercolumn(
     >>> hypercolumn(2, width=1 / 64).eval()(torch.zeros(1, 3, 32, 64)).shape
     torch.Size([1, 2, 4, 8])
     """
-    check_arguments("hypercolumn", classes, in_channels, width)
+    check_arguments("hypercolumn", classes, in_channels, width, dropout, output_stride)
+    check_flags("hypercolumn", scaled=scaled)
+    check_whole("hypercolumn", grid=grid)
     if grid < 1:
         raise ValueError(f"hypercolumn: grid {grid} came; it is 1 (no locations) or more, the release's is 5")
-    if encoder in (None, "vgg16"):
+    if encoder is None or encoder == "vgg16":
         _check_vgg(output_stride, norm)
         return _on_vgg(
             classes,
@@ -184,15 +187,20 @@ def hypercolumn(
             width=width,
             grid=grid,
             levels=levels,
+            scaled=scaled,
             dropout=dropout,
         )
-    body = trunk(
-        str(encoder), in_channels=in_channels, output_stride=output_stride or 32, pretrained=pretrained, width=width
-    )
+    if scaled:
+        raise ValueError(
+            f"hypercolumn: scaled came with encoder {encoder!r}, but its constants are VGG16's; "
+            "leave scaled or the encoder out"
+        )
+    stride = 32 if output_stride is None else output_stride
+    body = trunk(encoder, in_channels=in_channels, output_stride=stride, pretrained=pretrained, width=width)
     chosen = _checked(tuple(range(len(body.strides)))[-3:] if levels is None else levels, body.strides)
     options: dict[str, Any] = {"geometry": body.geometry, "grid": grid, "dropout": dropout or 0.0}
     net = Hypercolumn(body, classes, levels=chosen, scales=[1.0] * len(chosen), **options)
-    return with_norm(net, norm or "batch")  # type: ignore[return-value]
+    return with_norm(net, "batch" if norm is None else norm)  # type: ignore[return-value]
 
 
 def _on_vgg(
@@ -201,13 +209,14 @@ def _on_vgg(
     pretrained: bool | str | Path,
     grid: int,
     levels: Sequence[int] | None,
+    scaled: bool,
     dropout: float | None,
     **options: Any,
 ) -> Hypercolumn:
     dropout = 0.5 if dropout is None else dropout
     vgg = ConvolutionalVGG16(padding=1, classifier_padding=3, dropout=dropout, maps=range(6), **options)
     chosen = _checked(VGG_LEVELS if levels is None else levels, vgg.strides)
-    scales = [SCALES.get(level, 1.0) for level in chosen]
+    scales = [SCALES.get(level, 1.0) if scaled else 1.0 for level in chosen]
     net = Hypercolumn(vgg, classes, geometry=Geometry(multiple=32), levels=chosen, scales=scales, grid=grid)
     load_classifier(vgg, pretrained)
     return net
@@ -215,10 +224,10 @@ def _on_vgg(
 
 def _checked(levels: Sequence[int], strides: Sequence[int]) -> tuple[int, ...]:
     deepest = len(strides) - 1
-    rising = list(levels) == sorted(set(levels))
-    if not levels or not rising or levels[0] < 0 or levels[-1] != deepest:
+    whole = isinstance(levels, Sequence) and all(is_whole(level) for level in levels)
+    if not whole or not levels or list(levels) != sorted(set(levels)) or levels[0] < 0 or levels[-1] != deepest:
         raise ValueError(
-            f"hypercolumn: levels {tuple(levels)} came; the encoder has maps 0 to {deepest} at strides "
+            f"hypercolumn: levels {levels!r} came; the encoder has maps 0 to {deepest} at strides "
             f"{tuple(strides)}: give rising ones that end with {deepest}, since layers after the last learn nothing"
         )
     return tuple(levels)

@@ -43,7 +43,7 @@ from atrous.layers.norm import BatchNorm, Norm, with_norm
 from atrous.layers.upsample import Kind
 from atrous.layers.upsample import upsampling as enlarging
 from atrous.layers.vgg import scaled_channels
-from atrous.models.arguments import check_arguments
+from atrous.models.arguments import check_arguments, check_whole
 from atrous.models.unet_encoder import EncoderUNet, unet_on_encoder
 from atrous.models.unet_geometry import check_sides, same_geometry, valid_geometry
 
@@ -243,7 +243,8 @@ def unet(
     >>> unet(2, encoder="resnet18", width=1 / 8).eval()(torch.zeros(1, 3, 64, 96)).shape
     torch.Size([1, 2, 64, 96])
     """
-    check_arguments("unet", classes, in_channels, width)
+    check_arguments("unet", classes, in_channels, width, dropout, output_stride)
+    check_whole("unet", depth=depth, channels=channels)
     if encoder is not None:
         _check_encoder(encoder, padding=padding, depth=depth, channels=channels, upsampling=upsampling)
         return unet_on_encoder(
@@ -272,7 +273,7 @@ def unet(
 def _check(
     pretrained: bool | str | Path, output_stride: int | None, *, padding: str, depth: int, channels: int
 ) -> None:
-    if pretrained:
+    if pretrained is not False:
         raise ValueError(
             f"unet: pretrained {pretrained!r} came, but U-Net is trained from scratch; leave it out, or give an encoder"
         )

@@ -133,4 +133,4 @@ def unet_on_encoder(
             f"unet: output_stride {output_stride} came, but the expanding path begins at stride 32; leave it out"
         )
     net = EncoderUNet(trunk(encoder, width=width, **options), classes, width=width, dropout=dropout)
-    return with_norm(net, norm or "batch")  # type: ignore[return-value]
+    return with_norm(net, "batch" if norm is None else norm)  # type: ignore[return-value]
