@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from atrous import models
+from atrous.layers.memory import channels_last
 
 CLASSES = 21
 
@@ -150,7 +151,7 @@ def medians(rounds: int, *sides: Callable[[], Any]) -> list[float]:
 def raced(race: Race, size: int, rounds: int) -> tuple[list[float], list[float]]:
     """Return (ours, theirs) in milliseconds of the forward pass, and of forward and backward."""
     torch.manual_seed(0)
-    ours, theirs = race.ours().to(memory_format=torch.channels_last), race.theirs()
+    ours, theirs = channels_last(race.ours()), race.theirs()
     side = race.size or size
     x, labels = torch.randn(2, 3, side, side), torch.randint(0, CLASSES, (2, side, side))
     ours.eval(), theirs.eval()

@@ -82,17 +82,19 @@ def describe(
     >>> description.parameters, description.stages[4].receptive_field
     (31030658, (140, 140))
     """
+    size = (size, size) if isinstance(size, int) else size
+    if min(size) < 1:  # before torch is imported, which takes longer than to say so
+        raise ValueError(f"size {size[0]} x {size[1]} came; both sides are 1 or more")
     import torch
 
-    from atrous.describing import described
     from atrous.models import build
 
-    size = (size, size) if isinstance(size, int) else size
     name, count, options = _architecture(model, classes, in_channels, options)
     with torch.device("meta"):
         net = build(name, count, **options)
-    channels = options["in_channels"]
-    description = described(net, size, channels, name=name)
+    from atrous.describing import described, title_of
+
+    description = described(net, size, options["in_channels"], name=title_of(name, options))
     if plot is not None:
         _plot(Path(plot), description, model, (name, count, options), image)
     return description

@@ -59,10 +59,10 @@ def test_deeplab_v3_of_torchvision(shaken, saved, name, auxiliary):
 def test_other_networks_of_torchvision_are_refused_by_name(saved):
     segmentation = pytest.importorskip("torchvision.models.segmentation")
     net = segmentation.deeplabv3_mobilenet_v3_large(weights=None, weights_backbone=None)
-    with pytest.raises(AtrousError, match=r"torchvision's deeplabv3_mobilenet_v3_large .*, which atrous does not have"):
+    with pytest.raises(AtrousError, match=r"torchvision's deeplabv3_mobilenet_v3_large; atrous does not have"):
         imported(saved(net.state_dict()))
     net = segmentation.lraspp_mobilenet_v3_large(weights=None, weights_backbone=None)
-    with pytest.raises(AtrousError, match=r"torchvision's lraspp_mobilenet_v3_large .*, which atrous does not have"):
+    with pytest.raises(AtrousError, match=r"torchvision's lraspp_mobilenet_v3_large; atrous does not have"):
         imported(saved(net.state_dict()))
 
 
@@ -85,6 +85,7 @@ def test_another_output_stride_of_smp(shaken, saved):
     net = shaken(smp.DeepLabV3Plus("resnet18", encoder_weights=None, classes=4, encoder_output_stride=8))
     found = imported(saved(net.state_dict()), options={"output_stride": 8})
     assert found.options["output_stride"] == 8
+    assert not any("stride" in note for note in found.notes)
     assert_agree(found, net)
 
 
@@ -123,7 +124,10 @@ def test_unet_of_smp_on_another_encoder_of_timm_needs_its_name(shaken, saved):
         AtrousError, match="Unet on an encoder that is no plain ResNet; give --encoder with timm's name"
     ):
         imported(path)
-    assert_agree(imported(path, encoder="mobilenetv3_small_050"), net, WHOLE_SIZES)
+    for name in ("mobilenetv3_small_050", "tu-mobilenetv3_small_050"):
+        found = imported(path, encoder=name)
+        assert found.options["encoder"] == "mobilenetv3_small_050"
+        assert_agree(found, net, WHOLE_SIZES)
 
 
 @pytest.mark.parametrize(
@@ -143,5 +147,36 @@ def test_unet_of_smp_on_another_encoder_of_timm_needs_its_name(shaken, saved):
 def test_other_networks_of_smp_are_refused_by_name(saved, name, encoder, said):
     smp = pytest.importorskip("segmentation_models_pytorch")
     net = getattr(smp, name)(encoder, encoder_weights=None, classes=3)
-    with pytest.raises(AtrousError, match=rf"weights of segmentation_models_pytorch's {said} .*atrous does not have"):
+    with pytest.raises(AtrousError, match=rf"weights of segmentation_models_pytorch's {said}; atrous does not have"):
         imported(saved(net.state_dict()))
+
+
+def assert_says_what_differs(path, source, *words):
+    with pytest.raises(AtrousError) as raised:
+        imported(path)
+    said = str(raised.value).removeprefix(f"{path}: ")
+    assert said.startswith(f"{source}, but the file has ")
+    assert [word for word in words if word not in said] == []
+    assert len(said) <= 300
+
+
+@pytest.mark.parametrize("gone", ["backbone.layer1.0.conv1.weight", "backbone.conv1.weight", "classifier.4.weight"])
+@pytest.mark.parametrize("name", ["fcn_resnet50", "deeplabv3_resnet50"])
+def test_torchvisions_networks_are_known_without_one_tensor_and_with_another(saved, name, gone):
+    segmentation = pytest.importorskip("torchvision.models.segmentation")
+    state = getattr(segmentation, name)(weights=None, weights_backbone=None, num_classes=5).state_dict()
+    del state[gone]
+    state["classifier.extra"] = torch.zeros(2)
+    words = (f"{len(state) - 1} fit", "'classifier.extra' (2,) is only in the file", "is only in the network")
+    assert_says_what_differs(saved(state), f"torchvision's {name}", *words)
+
+
+@pytest.mark.parametrize("gone", ["encoder.layer1.0.conv1.weight", "segmentation_head.0.weight", "decoder"])
+@pytest.mark.parametrize("name", ["DeepLabV3", "DeepLabV3Plus", "Unet"])
+def test_networks_of_smp_are_known_without_one_tensor_and_with_another(saved, name, gone):
+    smp = pytest.importorskip("segmentation_models_pytorch")
+    state = getattr(smp, name)("resnet18", encoder_weights=None, classes=4).state_dict()
+    del state[next(key for key in state if key.startswith(gone))]
+    state["extra"] = torch.zeros(2)
+    source = f"segmentation_models_pytorch's {name} on resnet18"
+    assert_says_what_differs(saved(state), source, "'extra' (2,) is only in the file", "is only in the network")

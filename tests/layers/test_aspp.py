@@ -72,7 +72,9 @@ def test_separable_convolution_without_anything_between():
 
 @pytest.mark.parametrize("rates", [(), (6, 0)])
 def test_rates_that_are_none_are_refused(rates):
-    with pytest.raises(ValueError, match=r"rates \(.*\) came; atrous rates are 1 and above, such as \(6, 12, 18\)"):
+    with pytest.raises(
+        ValueError, match=r"rates .* came; one or more whole numbers of 1 and above are accepted, such as \(6, 12, 18\)"
+    ):
         ASPP(4, 2, rates=rates)
 
 

@@ -80,15 +80,16 @@ def test_parameter_counts():
     assert [layer.kernel_size for layer in net.classify] == [(3, 3), (1, 1), (1, 1)]
 
 
+@pytest.mark.parametrize(("scaled", "scales"), [(False, (1, 1)), (True, (0.0027, 0.063))])
 @torch.no_grad()
-def test_forward_is_the_table():
-    net = hypercolumn(3, width=1 / 16).eval()
+def test_forward_is_the_table(scaled, scales):
+    net = hypercolumn(3, width=1 / 16, scaled=scaled).eval()
     image = images(1, 3, 64, 96)
     _, _, pool3, pool4, _, fc7 = net.encoder(image)
     size = (8, 12)
     assert (pool3.shape[2:], fc7.shape[2:]) == (size, (2, 3))
-    scores = net.classify[0](pool3 * 0.0027)
-    for each, layer in ((pool4 * 0.063, net.classify[1]), (fc7, net.classify[2])):
+    scores = net.classify[0](pool3 * scales[0])
+    for each, layer in ((pool4 * scales[1], net.classify[1]), (fc7, net.classify[2])):
         scores = scores + functional.interpolate(layer(each), size, mode="bilinear", align_corners=False)
     expected = interpolated_by_location(scores, 5)
     assert expected.abs().max() > 1e-3
@@ -119,8 +120,19 @@ def test_an_encoder_brings_maps_and_geometry():
 
 
 def test_levels_of_vgg_keep_their_scales():
-    net = hypercolumn(2, width=1 / 64, levels=(1, 3, 4, 5), grid=1)
+    net = hypercolumn(2, width=1 / 64, levels=(1, 3, 4, 5), grid=1, scaled=True)
     assert (net.scales, net.geometry.stride) == ((1, 0.063, 1, 1), 4)
+    assert hypercolumn(2, width=1 / 64).scales == (1, 1, 1)
+
+
+@torch.no_grad()
+def test_without_scales_every_map_counts():
+    scores = []
+    net = hypercolumn(2, width=1 / 8, grid=1, dropout=0.0).eval()
+    for layer in net.classify:
+        layer.register_forward_hook(lambda _module, _inputs, output: scores.append(output.std().item()))
+    net(images(1, 3, 64, 64))
+    assert min(scores) > max(scores) / 10
 
 
 def test_norms_of_an_encoder():
@@ -148,6 +160,15 @@ def test_pretrained_is_a_classifier(tmp_path):
         ({"grid": 0}, r"hypercolumn: grid 0 came; it is 1 \(no locations\) or more, the release's is 5"),
         ({"levels": (2, 3)}, r"levels \(2, 3\) came; the encoder has maps 0 to 5 at strides .*: give rising ones that"),
         ({"levels": (3, 2, 5)}, r"levels \(3, 2, 5\) came"),
+        ({"grid": "5"}, "hypercolumn: grid '5' came; a whole number is accepted"),
+        ({"levels": 3}, "levels 3 came; the encoder has maps 0 to 5"),
+        ({"levels": "25"}, "levels '25' came; the encoder has maps 0 to 5"),
+        ({"scaled": 1}, "hypercolumn: scaled 1 came; True or False is accepted"),
+        ({"scaled": True, "encoder": "resnet18"}, "scaled came with encoder 'resnet18', but its constants are VGG16's"),
+        ({"encoder": ""}, "encoder '' is not known"),
+        ({"encoder": 5}, "encoder 5 came"),
+        ({"pretrained": 5}, "pretrained 5 came"),
+        ({"dropout": True}, "hypercolumn: dropout True came"),
         ({"levels": ()}, r"levels \(\) came"),
         ({"levels": (-1, 5)}, r"levels \(-1, 5\) came"),
         ({"encoder": "resnet18", "levels": (2, 5)}, r"levels \(2, 5\) came; the encoder has maps 0 to 4 at strides"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -107,14 +108,36 @@ def field_text(stage: Stage) -> str:
     return f"{window}, image" if stage.whole else window
 
 
-def scaled(count: float, unit: str = "") -> str:
-    """Return a count with three to five digits and a letter for thousands, millions or milliards.
+def title_of(name: str, options: Mapping[str, Any]) -> str:
+    """Return a network's name with its builder's keywords, without the image's channels and those that are None.
 
-    >>> scaled(97_812_345_678), scaled(3_200, "B"), scaled(0)
-    ('97.81 G', '3.20 kB', '0')
+    >>> title_of("deeplab_v3plus", {"encoder": "xception65", "output_stride": 8, "in_channels": 3, "norm": None})
+    'deeplab_v3plus (encoder xception65, output stride 8)'
+    >>> title_of("fcn8s", {"at_once": True, "pretrained": False})
+    'fcn8s (at once, no pretrained)'
     """
-    for letter, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if count >= size:
+    said = [
+        _said(key.replace("_", " "), value)
+        for key, value in options.items()
+        if key != "in_channels" and value is not None
+    ]
+    return f"{name} ({', '.join(said)})" if said else name
+
+
+def _said(words: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return words if value else f"no {words}"
+    return f"{words} {value:.4g}" if isinstance(value, float) else f"{words} {value}"
+
+
+def scaled(count: float, unit: str = "") -> str:
+    """Return a count with three to five digits and a letter for its thousands: k, M, G, T or P.
+
+    >>> scaled(97_812_345_678), scaled(3_200, "B"), scaled(1_250_000_000_000), scaled(0)
+    ('97.81 G', '3.20 kB', '1.25 T', '0')
+    """
+    for letter, size in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if round(count / size, 2) >= 1:  # as it is printed: 999.999 M is 1.00 G
             return f"{count / size:.2f} {letter}{unit}"
     return f"{count:g} {unit}".strip()
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from atrous.contract import AtrousError
 from atrous.data.writers import atomic
-from atrous.describing.description import Description, Stage, field_text
+from atrous.describing.description import Description, Stage, field_text, scaled
 from atrous.layers.receptive_field import ReceptiveField, radius_of
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ INK, GREY, ACCENT = "#1f2933", "#68758a", "#d1495b"
 HIGH = 9.0
 """Height of the figure, in inches."""
 
+HEAD = {"arrowstyle": "-|>", "color": GREY, "linewidth": 1.1, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 8}
+"""How arrows are drawn."""
+
 SHARES = {0.68: "-", 0.95: "--"}
 """The shares of the effective field that are marked, and how."""
 
@@ -30,12 +33,14 @@ SHARES = {0.68: "-", 0.95: "--"}
 class Sight:
     """What the middle logit sees: `image` (h, w, 3) uint8, its theoretical field, its effective one (h, w).
 
-    `trained` says whether the weights are, `copies` of how many noisy copies of the image the effective one is a mean.
+    `middle` is the (row, column) of the pixel that the logit lies over, between pixels where it is halved. `trained`
+    says whether the weights are, `copies` of how many noisy copies of the image the effective one is a mean.
     """
 
     image: NDArray[np.uint8]
     field: ReceptiveField
     effective: NDArray[np.float32]
+    middle: tuple[float, float]
     trained: bool
     copies: int
 
@@ -45,18 +50,22 @@ class Sight:
         weights = "trained" if self.trained else "random"
         return (
             "Slabs: height goes with the root of the map's side, breadth with the channels, colour with the stride. "
-            "Heat: the root of how much a pixel moves the\nlargest logit in the middle, with "
+            "Arrows: what a stage reads;\nbetween neighbours without one nothing is read. "
+            "Heat: the root of how much a pixel moves the largest logit in the middle, with\n"
             f"{weights} weights, mean of {self.copies} noisy copies of the image; circles hold 68 % and 95 % of it."
         )
 
     @property
-    def middle(self) -> tuple[float, float]:
-        """The pixel that the logit lies over: the middle of its window, else of the image."""
-        height, width = self.effective.shape
-        if not len(self.field.rows):
-            return height / 2, width / 2
-        rows, columns = self.field.rows, self.field.columns
-        return float(rows[0] + rows[-1]) / 2, float(columns[0] + columns[-1]) / 2
+    def ends(self) -> tuple[float, float]:
+        """How far from the logit the nearest and the farthest side of its window are, in pixels; 0 without one."""
+        axes = zip(self.middle, (self.field.rows, self.field.columns), strict=True)
+        sides = [
+            distance
+            for middle, read in axes
+            if len(read)
+            for distance in (middle - (read[0] - 0.5), read[-1] + 0.5 - middle)
+        ]
+        return (float(min(sides)), float(max(sides))) if sides else (0.0, 0.0)
 
 
 def check_figure(path: str | Path) -> None:
@@ -89,7 +98,9 @@ def write_figure(path: str | Path, description: Description, sight: Sight) -> No
     broad = min(5.2, 3.9 * sight.effective.shape[1] / sight.effective.shape[0])
     draw_sight(panel(0.4, 0.95, broad, 3.9), sight)
     draw_profile(panel(broad + 1.2, 0.95, min(6.5, wide - broad - 1.6), 3.9), sight)
-    figure.text(0.4 / wide, 8.75 / HIGH, _title(description), color=INK, fontsize=12, fontweight="bold", va="center")
+    title = _title(description)
+    points = min(12.0, 72 * (wide - 0.8) / (0.62 * len(title)))  # a bold letter is about 0.62 times as wide as high
+    figure.text(0.4 / wide, 8.75 / HIGH, title, color=INK, fontsize=points, fontweight="bold", va="center")
     figure.text(0.4 / wide, 0.1 / HIGH, sight.caption, color=GREY, fontsize=8, va="bottom")
     with atomic(path) as temporary:
         figure.savefig(temporary, dpi=160, format=path.suffix[1:].lower())
@@ -99,7 +110,7 @@ def _title(description: Description) -> str:
     height, width = description.size
     return (
         f"{description.name} on {height} x {width} pixels: {description.parameters / 1e6:.1f} million parameters, "
-        f"{description.multiply_adds / 1e9:.1f} G multiply-adds"
+        f"{scaled(description.multiply_adds)} multiply-adds"
     )
 
 
@@ -114,17 +125,23 @@ def draw_pyramid(axes: Axes, description: Description) -> None:
     largest = max(stage.size[0] for stage in stages)
     heights = [max(0.12, (stage.size[0] / largest) ** 0.5) for stage in stages]
     for place, (stage, height) in enumerate(zip(stages, heights, strict=True)):
-        breadth = 0.16 + 0.5 * min(1.0, np.log2(max(2, stage.channels)) / 12)
+        breadth = _breadth(stage)
         box = (place - breadth / 2, 0), breadth, height
         shape = "round,pad=0,rounding_size=0.02"
         axes.add_patch(FancyBboxPatch(*box, boxstyle=shape, facecolor=_shade(stage.stride), edgecolor="none"))
         _write_stage(axes, place, stage)
+        if place and stages[place - 1].name in stage.reads:
+            _draw_step(axes, place, [_breadth(each) / 2 for each in stages[place - 1 : place + 1]])
     lanes = _lanes(stages, heights)
     for (source, target), level in lanes.items():
         _draw_link(axes, source, target, level, heights)
     axes.set_xlim(-0.55, len(stages) - 0.45)
     axes.set_ylim(-0.62, max(1.02, *lanes.values(), 0) + 0.02)
     axes.set_axis_off()
+
+
+def _breadth(stage: Stage) -> float:
+    return float(0.16 + 0.5 * min(1.0, np.log2(max(2, stage.channels)) / 12))
 
 
 def _shade(stride: float) -> Any:
@@ -158,12 +175,17 @@ def _lanes(stages: Sequence[Stage], heights: Sequence[float]) -> dict[tuple[int,
     return lanes
 
 
+def _draw_step(axes: Axes, place: int, halves: Sequence[float]) -> None:
+    """Draw the arrow from the stage before to this one, between their slabs, which are so broad."""
+    ends = (place - 1 + halves[0] + 0.03, 0.06), (place - halves[1] - 0.03, 0.06)
+    axes.annotate("", xy=ends[1], xytext=ends[0], arrowprops=HEAD)
+
+
 def _draw_link(axes: Axes, source: int, target: int, level: float, heights: Sequence[float]) -> None:
     across = [source + 0.08, source + 0.08, target - 0.08, target - 0.08]
     axes.plot(across, [heights[source] + 0.015, level, level, heights[target] + 0.06], color=GREY, linewidth=1.1)
-    head = {"arrowstyle": "-|>", "color": GREY, "linewidth": 1.1, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 8}
     end = (target - 0.08, heights[target] + 0.015)
-    axes.annotate("", xy=end, xytext=(end[0], heights[target] + 0.07), arrowprops=head)
+    axes.annotate("", xy=end, xytext=(end[0], heights[target] + 0.07), arrowprops=HEAD)
 
 
 # What is seen ---------------------------------------------------------------------------------------------------------
@@ -219,32 +241,43 @@ def _sight_title(sight: Sight) -> str:
 
 
 def draw_profile(axes: Axes, sight: Sight) -> None:
-    """Draw which share of the effective field lies within which distance, and where the theoretical one ends."""
+    """Draw which share of the effective field lies within which distance, and where the theoretical one ends.
+
+    That is a band from the nearest of its sides to the farthest, since the logit need not lie in the middle of it.
+    """
     rows, columns = np.indices(sight.effective.shape, dtype=np.float32)
     distance = np.hypot(rows - sight.middle[0], columns - sight.middle[1]).ravel()
     order = np.argsort(distance)
     held = np.cumsum(sight.effective.ravel()[order], dtype=np.float64)
     farthest = float(distance.max())
     axes.plot(distance[order], 100 * held / max(held[-1], 1e-30), color=INK, linewidth=1.8)
-    reach = sight.field.size[0] / 2
-    if 0 < reach < farthest:
-        axes.axvline(reach, color=ACCENT, linewidth=1.8)
-        _label(axes, (reach, 6), "the window ends", right=reach < 0.6 * farthest, color=ACCENT)
+    nearest, last = sight.ends
+    if 0 < nearest < farthest:
+        axes.axvspan(nearest, last, color=ACCENT, alpha=0.2, linewidth=0)
+        axes.axvline(nearest, color=ACCENT, linewidth=1.8)
+        text, right = _window_text(sight), nearest < 0.6 * farthest
+        _label(axes, (min(last, farthest) if right else nearest, 6), text, right=right, color=ACCENT)
     for share, style in SHARES.items():
         radius = radius_of(sight.effective, share, sight.middle)
         axes.plot([radius, radius, 0], [0, 100 * share, 100 * share], color=GREY, linewidth=1, linestyle=style)
         text, right = f"{100 * share:.0f} % within {radius:.0f} pixels", radius < 0.4 * farthest
         _label(axes, (radius if right else 0, 100 * share), text, right=right, color=INK)
     axes.set(xlim=(0, farthest), ylim=(0, 102))
-    axes.set_xlabel("distance from the middle, pixels", fontsize=8.5, color=INK)
+    axes.set_xlabel("distance from the logit, pixels", fontsize=8.5, color=INK)
     axes.set_title("Share of the gradient within a distance, per cent", fontsize=9, loc="left", color=INK)
     axes.tick_params(labelsize=8, colors=INK)
     axes.spines[["top", "right"]].set_visible(False)
 
 
+def _window_text(sight: Sight) -> str:
+    height, width = sight.field.size
+    ends = dict.fromkeys(f"{each:.0f}" for each in sight.ends)
+    return f"the {height} x {width} window\nends, {' to '.join(ends)} pixels away"
+
+
 def _label(axes: Axes, place: tuple[float, float], text: str, *, right: bool, color: str) -> None:
     """Write on white: to the right of a place, else above it, or to its left where it is not at the border."""
-    across, up = (7, -9) if right else (4, 9) if place[0] == 0 else (-6, 0)
+    across, up = (7, -9 if place[1] > 10 else 4) if right else (4, 9) if place[0] == 0 else (-6, 4)
     side = "left" if across > 0 else "right"
     box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
     written: dict[str, Any] = {

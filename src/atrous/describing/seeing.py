@@ -9,11 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from atrous.contract import LabelSpace, Preprocessing
+from atrous.contract import Geometry, LabelSpace, Preprocessing
 from atrous.data.scenes import street_scene
 from atrous.describing.figure import Sight
 from atrous.describing.network import size_taken
 from atrous.layers.followed import Pair
+from atrous.layers.probing import without_weights
 from atrous.layers.receptive_field import effective_receptive_field, receptive_field
 from atrous.models import Segmenter
 
@@ -57,9 +58,30 @@ def seen(
         image=(255 * np.clip(shown, 0, 1)).astype(np.uint8),
         field=receptive_field(net, height, width, channels=preprocessing.channels),
         effective=np.mean([_effective(segmenter, copy[None]) for copy in copies], axis=0),
+        middle=_middle(net, (height, width), preprocessing.channels),
         trained=trained,
         copies=COPIES,
     )
+
+
+def _middle(net: Any, size: Pair, channels: int) -> tuple[float, float]:
+    """Return the (row, column) of the pixel that the logit in the middle lies over."""
+    with torch.no_grad():
+        logits = without_weights(net)(torch.empty(1, channels, *size, device="meta"))
+    height, width = logits.shape[2:]
+    return pixel_of(height // 2, net.geometry), pixel_of(width // 2, net.geometry)
+
+
+def pixel_of(logit: int, geometry: Geometry) -> float:
+    """Return where a logit lies along a side of the image: at a pixel, or between two where it is halved.
+
+    >>> pixel_of(3, Geometry(stride=8, align_corners=True)), pixel_of(3, Geometry(stride=8)), pixel_of(
+    ...     3, Geometry(margin=92)
+    ... )
+    (24.0, 27.5, 95.0)
+    """
+    within = 0 if geometry.align_corners else (geometry.stride - 1) / 2
+    return float(geometry.margin + logit * geometry.stride + within)
 
 
 def _effective(segmenter: Segmenter, images: Tensor) -> NDArray[np.float32]:

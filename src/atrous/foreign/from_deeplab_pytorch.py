@@ -23,9 +23,7 @@ def recognised(tensors: Tensors) -> Recognised | None:
     encoder = "resnet101_caffe" if len(units) > 6 else "resnet50_caffe"
     first = state["encoder.body.conv1.weight"]
     width = {} if len(first) == 64 else {"width": len(first) / 64}
-    notes = ["it enlarged its logits from cell to cell; here they are enlarged from corner to corner, as in the paper"]
-    if wrapper:
-        notes.append("it was applied at three scales; --option multiscale=true does so here")
+    scales = {"multiscale": "it was applied at three scales; --option multiscale=true does so here"}
     return Recognised(
         source="DeepLab v2 of deeplab-pytorch",
         model="deeplab_v2",
@@ -34,7 +32,10 @@ def recognised(tensors: Tensors) -> Recognised | None:
         state=state,
         theirs=theirs,
         preprocessing=caffe_preprocessing(),
-        notes=tuple(notes),
+        notes=(
+            "it enlarged its logits from cell to cell; here they are enlarged from corner to corner, as in the paper",
+        ),
+        guesses=scales if wrapper else {},
     )
 
 

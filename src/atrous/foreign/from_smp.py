@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from atrous.foreign.matching import Recognised, Tensors, renamed
+from atrous.foreign.matching import Recognised, Tensors, classes_of, mostly, renamed
 from atrous.foreign.resnets import resnet_options
 
+_PARTS = ("encoder.", "decoder.", "segmentation_head.", "classification_head.")
 _ENCODER = (r"^encoder\.(?:model\.)?(.+)$", r"encoder.body.\1")
 _UNET = (_ENCODER, (r"^segmentation_head\.0\.", "score."))
 _COMMON = (_ENCODER, (r"^segmentation_head\.0\.", "classify."))
@@ -47,10 +48,8 @@ _V3PLUS = (
 
 def recognised(tensors: Tensors) -> Recognised | None:
     """Return smp's Unet, DeepLabV3 or DeepLabV3Plus, or None for other weights."""
-    if "segmentation_head.0.weight" not in tensors:
-        return None
     for mark, name, model, rules, options in _ARCHITECTURES:
-        if mark in tensors:
+        if mostly(tensors, _PARTS, mark):
             return _recognised(tensors, name, model, rules, options)
     return None
 
@@ -60,14 +59,14 @@ def _recognised(
 ) -> Recognised:
     body = resnet_options(tensors, "encoder.") or resnet_options(tensors, "encoder.model.")
     state, theirs = renamed(tensors, lambda key: _ours(key, rules))
-    classes, notes = len(tensors["segmentation_head.0.weight"]), []
+    classes, notes = classes_of(tensors, "segmentation_head.0"), []
     if classes == 1:
         classes, state = 2, {key: _two(key, value) for key, value in state.items()}
         notes.append("its one class, by sigmoid, became two, by softmax, with the same probabilities: the rest first")
     dropped = sorted({key.split(".")[0] for key in tensors if _ours(key, rules) is None})
     notes += [f"left out: {', '.join(dropped)}"] if dropped else []
-    if "output_stride" in options:
-        notes.append(f"output stride {options['output_stride']} is smp's default; the file does not tell")
+    stride = options.get("output_stride")
+    guesses = {"output_stride": f"output stride {stride} is smp's default; the file does not tell"} if stride else {}
     return Recognised(
         source=f"segmentation_models_pytorch's {name}" + (f" on {body['encoder']}" if body else ""),
         model=model,
@@ -76,6 +75,7 @@ def _recognised(
         state=state,
         theirs=theirs,
         notes=tuple(notes),
+        guesses=guesses,
         needs_encoder=not body,
     )
 
@@ -95,12 +95,12 @@ def _two(name: str, value: Tensor) -> Tensor:
 
 _ARCHITECTURES: tuple[tuple[str, str, str, tuple[tuple[str, str], ...], dict[str, Any]], ...] = (
     (
-        "decoder.aspp.0.convs.0.0.weight",
+        "decoder.aspp.0.",
         "DeepLabV3Plus",
         "deeplab_v3plus",
         _V3PLUS,
         {"output_stride": 16, "head": "smp"},
     ),
-    ("decoder.aspp.convs.0.0.weight", "DeepLabV3", "deeplab_v3", _V3, {"output_stride": 8, "head": "smp"}),
-    ("decoder.blocks.0.conv1.0.weight", "Unet", "unet", _UNET, {}),
+    ("decoder.aspp.convs.", "DeepLabV3", "deeplab_v3", _V3, {"output_stride": 8, "head": "smp"}),
+    ("decoder.blocks.0.conv1.", "Unet", "unet", _UNET, {}),
 )

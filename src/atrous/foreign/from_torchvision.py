@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from atrous.foreign.matching import Recognised, Tensors, renamed
+from atrous.foreign.matching import Recognised, Tensors, classes_of, mostly, renamed
 from atrous.foreign.resnets import resnet_options
 
 _FCN = (("backbone.", "encoder.body."), ("aux_classifier.", "auxiliary."))
@@ -26,9 +26,9 @@ _DEEPLAB = (
 def recognised(tensors: Tensors) -> Recognised | None:
     """Return torchvision's FCN or DeepLab v3 on a ResNet, or None for other weights."""
     body = resnet_options(tensors, "backbone.")
-    if not body or "classifier.4.weight" not in tensors:
+    if not body or not mostly(tensors, ("backbone.", "classifier.", "aux_classifier."), "classifier."):
         return None
-    pyramid = "classifier.0.convs.0.0.weight" in tensors
+    pyramid = any(name.startswith("classifier.0.convs.") for name in tensors)
     auxiliary = any(name.startswith("aux_classifier.") for name in tensors)
     options: dict[str, Any] = {**body, "output_stride": 8, "head": "torchvision"}
     if auxiliary:
@@ -37,7 +37,7 @@ def recognised(tensors: Tensors) -> Recognised | None:
     return Recognised(
         source=f"torchvision's {'deeplabv3' if pyramid else 'fcn'}_{body['encoder']}",
         model="deeplab_v3" if pyramid else "fcn32s",
-        classes=len(tensors["classifier.4.weight"]),
+        classes=classes_of(tensors, "classifier.4"),
         options=options,
         state=state,
         theirs=theirs,

@@ -28,6 +28,7 @@ def looks_like_a_trunk(tensors: Tensors) -> bool:
     return not any(name.startswith(("decoder.", "aux_", "segmentation_head")) for name in tensors) and (
         resnet_in(tensors) is not None
         or "features.0.weight" in tensors
+        or _is_features_alone(tensors)
         or _is_vgg_of_caffe(tensors)
         or any(
             name.startswith(("stem.", "stem_", "conv_stem.", "blocks.", "stages.", "patch_embed.")) for name in tensors
@@ -49,10 +50,13 @@ def started(
 
     preprocessing = caffe_preprocessing() if _is_vgg_of_caffe(tensors) else Preprocessing()
     tensors = _with_names_of_torchvision(tensors)
+    if _is_features_alone(tensors):
+        tensors = {f"features.{name}": tensor for name, tensor in tensors.items()}
     encoder = wishes.get("encoder") or resnet_in(tensors)
     known = inspect.signature(TABLE[model]).parameters
     options = {**wishes, **({"encoder": encoder} if encoder and "encoder" in known else {})}
-    if encoder is None and "features.28.weight" not in tensors:
+    last = tensors.get("features.28.weight")  # VGG16's last convolution; with batch norms it is one of these
+    if encoder is None and (last is None or last.ndim != 4):
         raise ValueError(f"{path}: which encoder is it? Give --encoder with timm's name")
     with TemporaryDirectory() as folder:
         file = Path(folder) / path.with_suffix(".safetensors").name
@@ -62,6 +66,11 @@ def started(
     notes = ["the head is fresh: it knows no class before it is trained (atrous train --pretrained FOLDER)"]
     notes += [f"the classifier is left out: {listed(heads)}"] if heads else []
     return net, options, preprocessing, notes
+
+
+def _is_features_alone(tensors: Tensors) -> bool:
+    """Return whether these are the `features` of a classifier of torchvision, saved without that name."""
+    return "0.weight" in tensors and all(name[:1].isdigit() for name in tensors)
 
 
 def _is_vgg_of_caffe(tensors: Tensors) -> bool:

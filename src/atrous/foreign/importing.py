@@ -20,7 +20,7 @@ from atrous.foreign import (
     from_trunks,
 )
 from atrous.foreign.files import Weights, read_weights
-from atrous.foreign.matching import Recognised, Tensors, differences, fitted, listed
+from atrous.foreign.matching import Recognised, Tensors, fitted, listed, misfit
 from atrous.foreign.refused import known_and_absent
 from atrous.models import TABLE, build
 
@@ -68,10 +68,12 @@ def imported(
     """
     path = Path(path)
     wishes = {**({} if encoder is None else {"encoder": encoder}), **(options or {})}
+    if isinstance(wishes.get("encoder"), str):
+        wishes["encoder"] = wishes["encoder"].removeprefix("tu-")  # smp's mark of timm's encoders
     if model is not None and model not in TABLE:
         build(model, 2)  # says which there are
     weights = read_weights(path)
-    _refuse_known(weights, path, model, wishes)
+    _refuse_known(weights, path, model)
     candidates = [found for source in SOURCES if (found := source(weights.tensors))]
     if candidates:
         found = next((each for each in candidates if each.model == model), candidates[0])
@@ -95,7 +97,8 @@ def _of_a_source(
         raise AtrousError(
             f"{path}: {found.source} on an encoder that is no plain ResNet; give --encoder with timm's name"
         )
-    net = fitted(found, path, wishes)
+    net = fitted(found, path, wishes, len(weights.tensors))
+    guesses = (note for option, note in found.guesses.items() if option not in wishes)
     return Imported(
         net=net.eval(),
         source=found.source,
@@ -103,7 +106,7 @@ def _of_a_source(
         options={**found.options, **wishes},
         classes=found.classes,
         preprocessing=_padded_as(found.preprocessing, net),
-        notes=(*weights.notes, *found.notes),
+        notes=(*weights.notes, *found.notes, *guesses),
     )
 
 
@@ -126,16 +129,11 @@ def _padded_as(preprocessing: Preprocessing, net: Any) -> Preprocessing:
     return replace(preprocessing, padding=net.preprocessing_padding)
 
 
-def _refuse_known(weights: Weights, path: Path, model: str | None, wishes: Mapping[str, Any]) -> None:
+def _refuse_known(weights: Weights, path: Path, model: str | None) -> None:
     name = known_and_absent(weights.tensors)
-    if name is not None and model is None:
-        first = next(iter(weights.tensors))
-        raise AtrousError(
-            f"{path}: weights of {name} ({len(weights.tensors)} tensors, first {first!r} "
-            f"{tuple(weights.tensors[first].shape)}), which atrous does not have; it has {', '.join(TABLE)}"
-        )
     if name is not None:
-        raise AtrousError(f"{path}: weights of {name}, {_unknown(weights, model, wishes)}")
+        asked = "" if model is None else f", and not of {model}"
+        raise AtrousError(f"{path}: weights of {name}{asked}; atrous does not have that network")
     ours = [key for key in weights.tensors if key.startswith(("encoder.body.", "encoder.vgg.", "down."))]
     if weights.kind == "safetensors" and len(ours) > len(weights.tensors) // 2:
         raise AtrousError(
@@ -153,9 +151,8 @@ def _unknown(weights: Weights, model: str | None, wishes: Mapping[str, Any]) -> 
             f"weights of no network that is known, {len(tensors)} tensors: {listed(shapes)}. A trunk's or "
             "classifier's take --as MODEL with --encoder NAME; --as MODEL also says where these differ from it"
         )
-    wanted = build(model, 21, **wishes).state_dict()
-    differ = differences(tensors, wanted)
-    return f"not weights of {model}: {len(differ)} names or shapes differ, of {len(wanted)} tensors: {listed(differ)}"
+    wrong = misfit(tensors, build(model, 21, **wishes).state_dict(), model, len(tensors))
+    return f"not weights of {model}: {wrong or 'it has the names of atrous itself; give the model folder'}"
 
 
 def space_of(classes: int, names: Sequence[str] | None) -> tuple[LabelSpace, str | None]:
@@ -172,4 +169,6 @@ def space_of(classes: int, names: Sequence[str] | None) -> tuple[LabelSpace, str
     if classes == len(voc.NAMES):
         space = LabelSpace(names=voc.NAMES, colours=voc.palette(classes))
         return space, "21 classes: taken for VOC's; --classes gives other names"
-    return LabelSpace(names=tuple(f"class {index}" for index in range(classes))), "--classes gives the classes names"
+    return LabelSpace(
+        names=tuple(f"class {index}" for index in range(classes))
+    ), f"{classes} classes, numbered; --classes names them"

@@ -23,7 +23,8 @@ class Recognised:
     """Weights whose source is known: what it is here, and where each tensor goes.
 
     `state` is by our names, `theirs` has the name in the file for each of them. Where the encoder cannot be told,
-    `options` have none and `needs_encoder` is set.
+    `options` have none and `needs_encoder` is set. `guesses` has a note by the option that it is about, for use where
+    that option is not given.
     """
 
     source: str
@@ -34,6 +35,7 @@ class Recognised:
     theirs: dict[str, str] = field(default_factory=dict)
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     notes: tuple[str, ...] = ()
+    guesses: dict[str, str] = field(default_factory=dict)
     needs_encoder: bool = False
 
 
@@ -60,24 +62,57 @@ def renamed(tensors: Tensors, rename: Callable[[str], str | None]) -> tuple[dict
     return state, theirs
 
 
-def fitted(found: Recognised, path: Path, options: Mapping[str, Any]) -> Any:
-    """Build the network and load every tensor of the file into it; `options` go before those that were inferred.
+def mostly(tensors: Tensors, prefixes: tuple[str, ...], needed: str) -> bool:
+    """Return whether most names begin with one of `prefixes`, and some with `needed`.
+
+    >>> mostly({"a.x": 0, "a.y": 0, "b.z": 0}, ("a.",), "a.x"), mostly({"a.x": 0, "b.z": 0}, ("a.",), "a.x")
+    (True, False)
+    """
+    known = sum(name.startswith(prefixes) for name in tensors)
+    return 2 * known > len(tensors) and any(name.startswith(needed) for name in tensors)
+
+
+def classes_of(tensors: Tensors, layer: str) -> int:
+    """Return how many classes the last layer scores, by its weights or its biases; 21 where it has neither.
+
+    >>> classes_of({"fc.bias": [0, 0]}, "fc")
+    2
+    """
+    found = (tensors[f"{layer}.{part}"] for part in ("weight", "bias") if f"{layer}.{part}" in tensors)
+    return next((len(each) for each in found), 21)
+
+
+def fitted(found: Recognised, path: Path, options: Mapping[str, Any], count: int) -> Any:
+    """Build the network and load all `count` tensors of the file into it; `options` go before those inferred.
 
     Raises `AtrousError` that lists what differs, with both shapes, and `ValueError` for options it does not take.
     """
     net = build(found.model, found.classes, **{**found.options, **options})
     inner: Any = net.net if options.get("multiscale") else net
     wanted = inner.state_dict()
-    counters = {name: tensor for name, tensor in wanted.items() if name.endswith("num_batches_tracked")}
-    state = counters | found.state
-    differ = differences(state, wanted, found.theirs)
-    if differ:
-        raise AtrousError(
-            f"{path}: {found.source}, but {len(differ)} of {len(wanted)} tensors do not fit {found.model}: "
-            f"{listed(differ)}"
-        )
-    inner.load_state_dict(state)
+    wrong = misfit(found.state, wanted, found.model, count, found.theirs)
+    if wrong is not None:
+        raise AtrousError(f"{path}: {found.source}, but {wrong}")
+    inner.load_state_dict(wanted | found.state)  # only counters of batches can be the network's own
     return net
+
+
+def misfit(
+    given: Tensors, wanted: Tensors, model: str, count: int, theirs: Mapping[str, str] | None = None
+) -> str | None:
+    """Return how many of a file's `count` tensors fit `model` and the first that do not, or None where all do.
+
+    Counters of batches that the file lacks are not missed: inference has no use for them.
+
+    >>> import torch
+    >>> misfit({"a": torch.zeros(2)}, {"a": torch.zeros(2), "b": torch.zeros(1)}, "unet", 1)
+    "the file has 1 tensors, unet 2; 1 fit: 'b' (1,) is only in the network"
+    """
+    wanted = {name: each for name, each in wanted.items() if name in given or not name.endswith("num_batches_tracked")}
+    differ = differences(given, wanted, theirs)
+    fit = sum(name in given and given[name].shape == each.shape for name, each in wanted.items())
+    counts = f"the file has {count} tensors, {model} {len(wanted)}; {fit} fit"
+    return f"{counts}: {listed(differ)}" if differ else None
 
 
 def differences(given: Tensors, wanted: Tensors, theirs: Mapping[str, str] | None = None) -> list[str]:
@@ -108,7 +143,7 @@ def _in_turn(first: list[str], second: list[str]) -> list[str]:
     return [*both, *first[least:], *second[least:]]
 
 
-def listed(phrases: list[str], most: int = 6) -> str:
+def listed(phrases: list[str], most: int = 2) -> str:
     """Return the first phrases, and how many more there are.
 
     >>> listed(["a", "b", "c"], 2)

@@ -35,7 +35,7 @@ def known_and_absent(tensors: Tensors) -> str | None:
     >>> known_and_absent({"decoder.p5.weight": 0, "segmentation_head.0.weight": 0})
     "segmentation_models_pytorch's FPN"
     """
-    if "segmentation_head.0.weight" in tensors:
+    if any(key.startswith("segmentation_head.") for key in tensors):
         timm = any(key.startswith("encoder.model.") for key in tensors)
         if timm and any(key.startswith("decoder.aspp.") for key in tensors):
             return "segmentation_models_pytorch's DeepLab on an encoder of timm (tu-), which has rates of its own"

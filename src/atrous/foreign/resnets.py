@@ -6,7 +6,7 @@ import re
 
 from atrous.foreign.matching import Tensors
 
-_DEPTHS = {
+_DEPTHS: dict[tuple[bool, tuple[int, ...]], str] = {
     (False, (2, 2, 2, 2)): "resnet18",
     (False, (3, 4, 6, 3)): "resnet34",
     (True, (3, 4, 6, 3)): "resnet50",
@@ -18,18 +18,21 @@ _DEPTHS = {
 def resnet_in(tensors: Tensors, prefix: str = "") -> str | None:
     """Return the name of the ResNet below `prefix`, or None where its units are not those of any.
 
+    A unit counts by any tensor of it, so that a single one that is missing does not hide the rest.
+
     >>> resnet_in({}) is None
     True
     """
-    units = re.compile(re.escape(prefix) + r"layer([1-4])\.(\d+)\.conv1\.weight$")
-    found = [match for name in tensors if (match := units.match(name))]
-    depths = tuple(sum(match[1] == stage for match in found) for stage in "1234")
-    bottleneck = f"{prefix}layer1.0.conv3.weight" in tensors
+    units = re.compile(re.escape(prefix) + r"layer([1-4])\.(\d+)\.")
+    found = {match.groups() for name in tensors if (match := units.match(name))}
+    depths = tuple(sum(stage == each for each, _ in found) for stage in "1234")
+    bottleneck = any(units.match(name) and name.endswith(".conv3.weight") for name in tensors)
     stem = tensors.get(f"{prefix}conv1.weight")
     middle = tensors.get(f"{prefix}layer1.0.conv2.weight")
-    plain = stem is not None and stem.ndim == 4 and stem.shape[2] == 7
-    grouped = middle is not None and bottleneck and middle.shape[0] != middle.shape[1]
-    return _DEPTHS.get((bottleneck, depths)) if plain and not grouped else None
+    plain = f"{prefix}bn1.weight" in tensors if stem is None else stem.ndim == 4 and stem.shape[2] == 7
+    deep = any(name.startswith(f"{prefix}conv1.0.") for name in tensors)
+    grouped = middle is not None and bottleneck and middle.shape[:1] != middle.shape[1:2]
+    return _DEPTHS.get((bottleneck, depths)) if plain and not (deep or grouped) else None
 
 
 def resnet_options(tensors: Tensors, prefix: str = "") -> dict[str, object]:
@@ -41,6 +44,7 @@ def resnet_options(tensors: Tensors, prefix: str = "") -> dict[str, object]:
     name = resnet_in(tensors, prefix)
     if name is None:
         return {}
-    planes = int(tensors[f"{prefix}layer1.0.conv1.weight"].shape[0])
+    first, unit = tensors.get(f"{prefix}conv1.weight"), tensors.get(f"{prefix}layer1.0.conv1.weight")
+    planes = 64 if unit is None else int(unit.shape[0])
     width = {} if planes == 64 else {"width": planes / 64}
-    return {"encoder": name, "in_channels": int(tensors[f"{prefix}conv1.weight"].shape[1]), **width}
+    return {"encoder": name, "in_channels": 3 if first is None else int(first.shape[1]), **width}

@@ -71,10 +71,10 @@ class GroupNorm(nn.GroupNorm):
 def with_norm(module: nn.Module, norm: Norm) -> nn.Module:
     """Replace every batch norm in `module` by the wished one, in place, and return the module.
 
-    Frozen ones keep scale, shift and statistics, but for a scale that is zero in every channel, which becomes 0.2:
-    a net that is not trained yet has such scales, and frozen they would silence what they belong to. Weights that are
-    loaded later overwrite it. Group norms keep scale and shift and have 32 groups, or as many as
-    leave two channels or more to each. Norms that carry their activation (timm's) keep it.
+    Frozen ones keep scale, shift and statistics, but for a scale that is zero in every channel, which becomes 0.2: a
+    net that is not trained yet has such scales, and frozen they would silence what they belong to. Weights that are
+    loaded later overwrite it. Group norms keep scale and shift and have 32 groups, or as many as leave two channels or
+    more to each. Norms that carry their activation (timm's) keep it.
 
     Raises `ValueError` for another name, and where the module has no batch norm to replace.
 

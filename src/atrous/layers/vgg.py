@@ -129,7 +129,8 @@ class VGG16(nn.Module):
 def vgg16_weights(pretrained: bool | str | Path) -> Mapping[str, Tensor]:
     """Return the state of a VGG16 trained on ImageNet: of a .safetensors file, or for `True` of timm, fetched once.
 
-    Raises `ValueError` for anything else, `AtrousError` where the file is missing, is no safetensors file, or nothing could be fetched.
+    Raises `ValueError` for anything else, `AtrousError` where the file is missing, is no safetensors file, or nothing
+    could be fetched.
 
     >>> vgg16_weights("nowhere.safetensors")
     Traceback (most recent call last):
@@ -151,9 +152,7 @@ def check_pretrained(pretrained: object) -> None:
     ValueError: pretrained 5 came; True, False or the path of a .safetensors file is accepted
     """
     if not isinstance(pretrained, bool | str | Path):
-        raise ValueError(
-            f"pretrained {pretrained!r} came; True, False or the path of a .safetensors file is accepted"
-        )
+        raise ValueError(f"pretrained {pretrained!r} came; True, False or the path of a .safetensors file is accepted")
 
 
 def _fetched() -> Mapping[str, Tensor]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from atrous.contract import AtrousError
+from atrous.layers.memory import large_window
 from atrous.layers.vgg import CLASSIFIER_NAMES, VGG16, colours_adapted, draw_he, scaled_channels, vgg16_weights
 
 
@@ -58,7 +59,7 @@ class ConvolutionalVGG16(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the maps asked for: unless told, pool3 (n, 256, ..), pool4 (n, 512, ..) and fc7 (n, 4096, ..)."""
         pooled = self.vgg(images)
-        fc6 = self.dropout(functional.relu(self.fc6(pooled[4])))
+        fc6 = self.dropout(functional.relu(large_window(self.fc6, pooled[4])))
         fc7 = self.dropout(functional.relu(self.fc7(fc6)))
         return tuple((*pooled, fc7)[index] for index in self.maps)
 

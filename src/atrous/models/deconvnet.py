@@ -44,6 +44,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from atrous.contract import AtrousError, Geometry
+from atrous.layers.memory import large_window
 from atrous.layers.norm import BatchNorm, Norm, with_norm
 from atrous.layers.unpool import Switches, SwitchPool, Unpool
 from atrous.layers.vgg import STAGES, colours_adapted, draw_he, scaled_channels, vgg16_weights
@@ -81,7 +82,7 @@ class SwitchedVGG16(nn.Module):
         for stage in range(1, 6):
             features, switches = self.pool(self.get_submodule(f"stage{stage}")(features))
             every.append(switches)
-        fc6 = self.dropout(functional.relu(self.norm6(self.fc6(features))))
+        fc6 = self.dropout(functional.relu(self.norm6(large_window(self.fc6, features))))
         fc7 = self.dropout(functional.relu(self.norm7(self.fc7(fc6))))
         return fc7, every
 
@@ -128,7 +129,7 @@ class DeconvNet(nn.Module):
         """Return the logits of every pixel; raises `ValueError` for a side that is not 224, 256, 288, ..."""
         check_sides(self.geometry, images)
         fc7, switches = self.encoder(images)  # (n, 4096, h / 32 - 6, w / 32 - 6)
-        features = functional.relu(self.norm6(self.fc6_deconv(fc7)))  # (n, 512, h / 32, w / 32)
+        features = functional.relu(self.norm6(large_window(self.fc6_deconv, fc7)))  # (n, 512, h / 32, w / 32)
         features = self.deconv5(self.unpool(features, switches[4]))  # (n, 512, h / 16, w / 16)
         features = self.deconv4(self.unpool(features, switches[3]))  # (n, 256, h / 8, w / 8)
         features = self.deconv3(self.unpool(features, switches[2]))  # (n, 128, h / 4, w / 4)

@@ -108,13 +108,14 @@ def deeplab_v3(  # noqa: PLR0913 (the choices of the paper's tables)
 ) -> DeepLabV3 | CascadedDeepLabV3:
     """Build DeepLab v3; without options the paper's: ResNet-101, output stride 16, multi-grid (1, 2, 4), ASPP.
 
-    `encoder` is any timm name, `resnet101_beta` (the paper's own) or `xception65`. `head` is `"paper"`,
-    `"torchvision"` or `"smp"`; peers have output stride 8, rates (12, 24, 36) and dropout 0.5, and no multi-grid.
-    `multigrid` has a factor per unit of the last block; (1, 1, 1) is none. `cascade` puts 1 to 3 more blocks (up to
-    block7) in the pyramid's place, each of three units; where the last block has another number of them (`resnet18`),
-    it keeps its own rates, the copies have (1, 2, 1), and `multigrid` must be left out. `separable` makes the pyramid atrous separable, as it is by itself for Xception.
-    `auxiliary` adds logits for training, see `supervised`. Parameters: 58,040,661 (`resnet101`), 58,164,437
-    (`resnet101_beta`), 95,301,717 (`resnet101`, cascade=3), 58,630,997 (`resnet101`, head="torchvision").
+    `encoder` is any timm name, `resnet101_beta` (the paper's own) or `xception65`. `head` is `"paper"`, `"torchvision"`
+    or `"smp"`; peers have output stride 8, rates (12, 24, 36) and dropout 0.5, and no multi-grid. `multigrid` has a
+    factor per unit of the last block; (1, 1, 1) is none. `cascade` puts 1 to 3 more blocks (up to block7) in the
+    pyramid's place, each of three units; where the last block has another number of them (`resnet18`), it keeps its own
+    rates, the copies have (1, 2, 1), and `multigrid` must be left out. `separable` makes the pyramid atrous separable,
+    as it is by itself for Xception. `auxiliary` adds logits for training, see `supervised`. Parameters: 58,040,661
+    (`resnet101`), 58,164,437 (`resnet101_beta`), 95,301,717 (`resnet101`, cascade=3), 58,630,997 (`resnet101`,
+    head="torchvision").
 
     Raises `ValueError` for an encoder, a stride, a head or a rate that does not exist, and for options that exclude
     each other; `AtrousError` for weights that cannot be had.

@@ -22,9 +22,18 @@ the box, and each category has a sigmoid. Here the whole image is the box, so th
 (`models.Segmenter` pads at the bottom and right: the padded image is the span), and classes share a softmax. fc7 was
 computed once per box; here fc6 slides with padding 3, and fc7 has a place too. The classifiers are mixed on the finest
 map's grid, not at full size, where K x K maps per class would not fit; the logits are enlarged afterwards. The release
-keeps the convolutions of VGG16 as they were; here they learn. Its constants belong to weights trained in Caffe on
-values up to 255 (BGR less 102.9801, 115.946, 122.7717). Other encoders read their last three maps, unscaled, since
-their norms keep sizes alike.
+keeps the convolutions of VGG16 as they were; here they learn. It multiplies pool3 by 0.0027 and pool4 by 0.063, which
+belongs to weights trained in Caffe on values up to 255 (BGR less 102.9801, 115.946, 122.7717): `scaled=True` does so.
+Images here are normalised to a deviation of one, and the constants would all but remove both maps. Standard deviation
+of the fresh network's scores, on two images of 224 x 224 drawn from a unit Gaussian:
+
+| map   | as it is | scaled |
+|-------|----------|--------|
+| pool3 | 1.22     | 0.0033 |
+| pool4 | 0.64     | 0.040  |
+| fc7   | 1.32     | 1.32   |
+
+So without options no map is scaled; the parameters are the same. Other encoders read their last three maps.
 
 Unverified: where in its cell a classifier sits (here in the middle, and held beyond the outermost), and that the
 system of the CVPR paper had K = 10 and read pool2, conv4 and fc7.
@@ -48,7 +57,7 @@ from atrous.layers.vgg_classifier import ConvolutionalVGG16, load_classifier
 from atrous.models.arguments import check_arguments, check_flags, check_whole, is_whole
 
 SCALES = {2: 0.0027, 3: 0.063}
-"""By what VGG16's pool3 and pool4 are multiplied before they are scored. Source: the release, hypercolumn_train."""
+"""By what `scaled` multiplies VGG16's pool3 and pool4 before they are scored. Source: hypercolumn_train."""
 
 VGG_LEVELS = (2, 3, 5)
 """pool3, pool4 and fc7 among pool1 .. pool5, fc7. Source: the release, hypercolumn_train."""
@@ -163,8 +172,10 @@ def hypercolumn(
 
     `grid` is K, from 1 (no locations) on. `levels` are indices into the encoder's maps, from the finest to read to the
     deepest there is: VGG16 has pool1 .. pool5 and fc7 (0 to 5) and reads (2, 3, 5), other encoders read their last
-    three. `dropout` is 0.5 after fc6 and fc7 of VGG16, and on another encoder 0 after its deepest map.
-    `pretrained` is True for timm's weights, or a .safetensors file (of a VGG16 classifier, or of the encoder).
+    three. `scaled` multiplies VGG16's pool3 and pool4 by the release's constants, for weights and images in Caffe's
+    range up to 255; on normalised images they would hardly count any more. `dropout` is 0.5 after fc6 and fc7 of VGG16,
+    and on another encoder 0 after its deepest map. `pretrained` is True for timm's weights, or a .safetensors file (of
+    a VGG16 classifier, or of the encoder).
 
     Raises `ValueError` for what the network does not take, `AtrousError` for weights that cannot be had or do not fit.
 

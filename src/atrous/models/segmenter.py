@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from atrous._core import enlarge_argmax
 from atrous.contract import Geometry, LabelSpace, Preprocessing, mirrored
+from atrous.layers.memory import channels_last
 
 _BAND = 1 << 24
 """How many logits are enlarged at a time on a GPU: 64 MB of float32."""
@@ -39,7 +40,7 @@ class Segmenter(nn.Module):
 
     def __init__(self, net: Any, space: LabelSpace, preprocessing: Preprocessing) -> None:
         super().__init__()
-        self.net = net.to(memory_format=torch.channels_last)
+        self.net = channels_last(net)
         self.space, self.preprocessing = space, preprocessing
         self.geometry = net.geometry
         std = torch.tensor(preprocessing.std)
