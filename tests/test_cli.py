@@ -419,6 +419,13 @@ def test_describe_as_json_is_one_document(run: Run) -> None:
     assert [stage["stride"] for stage in found["stages"] if stage["name"] == "layer4"] == [8]
 
 
+def test_describe_of_no_size_does_not_import_torch() -> None:
+    code = "import sys, atrous\ntry: atrous.describe('unet', size=(5, 0))\nexcept ValueError as error: print(error)\n"
+    code += "assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "size 5 x 0 came; both sides are 1 or more\n"
+
+
 def test_describe_takes_options_of_the_network(run: Run) -> None:
     code, out, _ = run("describe", "fcn8s", "--option", "deconvolution=full", "--size", 65, "--json")
     assert (code, json.loads(out)["parameters"]) == (0, 134_489_759)
@@ -430,7 +437,7 @@ def test_describe_a_run_and_draw_it(run: Run, trained: Path, street: Path, tmp_p
     picture = tmp_path / "street.png"
     code, out, _ = run("describe", trained, "--size", "40x52", "--plot", picture, "--image", image)
     assert code == 0
-    assert out.startswith("deeplab_v3plus on 49 x 65 pixels")
+    assert re.match(r"deeplab_v3plus \(.*encoder resnet18.*\) on 49 x 65 pixels", out)
     assert out.endswith(f"picture in {picture}\n")
     with Image.open(picture) as drawn:
         assert drawn.size[1] == 1440

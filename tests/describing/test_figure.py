@@ -5,16 +5,17 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch import nn
 
-from atrous.contract import AtrousError, Preprocessing
+from atrous.contract import AtrousError, Geometry, Preprocessing
 from atrous.describing import described
-from atrous.describing.figure import Sight, check_figure, write_figure
-from atrous.describing.seeing import draw_zeros, fitted, seen
+from atrous.describing.figure import Sight, check_figure, draw_pyramid, write_figure
+from atrous.describing.seeing import draw_zeros, fitted, pixel_of, seen
 from atrous.layers.receptive_field import receptive_field
 from atrous.models import deeplab_v3plus, fcn8s, unet
 
@@ -109,8 +110,50 @@ def test_layers_that_start_at_zero_are_drawn_and_others_kept() -> None:
     assert net[2].weight.detach().any()
 
 
-def test_the_middle_is_that_of_the_window() -> None:
-    field = receptive_field(nn.Conv2d(3, 1, 5), 9, 11)
-    sight = Sight(image=np.zeros((9, 11, 3), np.uint8), field=field, effective=np.ones((9, 11)), trained=True, copies=1)
-    assert sight.middle == (4, 5)
-    assert "trained weights" in sight.caption
+# The place of the logit -----------------------------------------------------------------------------------------------
+
+
+def sight_of(middle: tuple[float, float]) -> Sight:
+    field = receptive_field(nn.Conv2d(3, 1, 5), 9, 11)  # rows 2 to 6, columns 3 to 7
+    shapes = np.zeros((9, 11, 3), np.uint8), np.ones((9, 11), np.float32)
+    return Sight(image=shapes[0], field=field, effective=shapes[1], middle=middle, trained=True, copies=1)
+
+
+def test_the_window_ends_where_its_sides_are() -> None:
+    assert sight_of((4, 5)).ends == (2.5, 2.5)
+    assert sight_of((3, 6)).ends == (1.5, 3.5)
+    assert "trained weights" in sight_of((4, 5)).caption
+
+
+@pytest.mark.parametrize(
+    ("geometry", "pixel"),
+    [(Geometry(stride=8, align_corners=True), 24), (Geometry(stride=8), 27.5), (Geometry(margin=92), 95)],
+)
+def test_a_logit_lies_where_the_geometry_says(geometry: Geometry, pixel: float) -> None:
+    assert pixel_of(3, geometry) == pixel
+
+
+def test_the_middle_is_the_place_of_the_logit_not_that_of_its_window() -> None:
+    sight = seen(unet(2, encoder="resnet18", width=1 / 8), (96, 160))
+    assert sight.middle == (48, 80)
+    window = [(read[0] + read[-1]) / 2 for read in (sight.field.rows, sight.field.columns)]
+    assert max(abs(np.subtract(window, sight.middle))) > 10
+    heaviest = np.unravel_index(cv2.GaussianBlur(sight.effective, (0, 0), 4).argmax(), sight.effective.shape)
+    assert np.hypot(*np.subtract(heaviest, sight.middle)) < 10
+    assert seen(deeplab_v3plus(2, encoder="resnet18", width=1 / 8), (65, 97)).middle == (32, 48)
+
+
+# The pyramid ----------------------------------------------------------------------------------------------------------
+
+
+def test_neighbours_are_linked_where_one_reads_the_other(net: nn.Module) -> None:
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    description = described(net, (65, 97))
+    axes = Figure().add_subplot()
+    draw_pyramid(axes, description)
+    names = [stage.name for stage in description.stages]
+    flat = [each for each in axes.texts if not each.get_text() and each.xyann[1] == each.xy[1]]
+    linked = [names[round(float(each.xy[0]))] for each in flat]
+    assert linked == [name for name in names if name not in ("conv1", "reduce", "aspp")]

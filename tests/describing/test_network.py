@@ -13,7 +13,7 @@ import torchvision
 from torch import nn
 
 from atrous.describing import Description, Stage, described
-from atrous.describing.description import COLUMNS
+from atrous.describing.description import COLUMNS, scaled, title_of
 from atrous.layers.aspp import ASPP
 from atrous.models import TABLE, build, deeplab_v3plus, fcn8s, unet
 
@@ -222,6 +222,29 @@ def test_text_has_aligned_columns() -> None:
     assert re.split("  +", rows[0]) == list(COLUMNS)
     assert len({len(row) for row in rows}) == 1
     assert rows[-1].startswith("total ")
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (999, "999 B"),
+        (1e3, "1.00 kB"),
+        (999_994e6, "999.99 GB"),
+        (999_996e6, "1.00 TB"),
+        (2.5e12, "2.50 TB"),
+        (12.3e15, "12.30 PB"),
+    ],
+)
+def test_counts_have_the_letter_of_their_thousands(count: float, text: str) -> None:
+    assert scaled(count, "B") == text
+
+
+def test_titles_have_the_options() -> None:
+    assert title_of("unet", {"in_channels": 1, "encoder": None}) == "unet"
+    options = {"in_channels": 3, "encoder": "resnet18", "output_stride": 8, "width": 1 / 3, "multiscale": True}
+    assert title_of("deeplab_v3", {**options, "auxiliary": False}) == (
+        "deeplab_v3 (encoder resnet18, output stride 8, width 0.3333, multiscale, no auxiliary)"
+    )
 
 
 def test_json_has_everything() -> None:

@@ -137,7 +137,7 @@ def scaled(count: float, unit: str = "") -> str:
     ('97.81 G', '3.20 kB', '1.25 T', '0')
     """
     for letter, size in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if round(count / size, 2) >= 1:  # as it is printed: 999.999 M is 1.00 G
+        if round(1000 * count / size, 2) >= 1000:  # as it is printed: 999.999 M is 1.00 G
             return f"{count / size:.2f} {letter}{unit}"
     return f"{count:g} {unit}".strip()
 
