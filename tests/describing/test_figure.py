@@ -134,7 +134,9 @@ def test_a_logit_lies_where_the_geometry_says(geometry: Geometry, pixel: float) 
 
 
 def test_the_middle_is_the_place_of_the_logit_not_that_of_its_window() -> None:
-    sight = seen(unet(2, encoder="resnet18", width=1 / 8), (96, 160))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # narrow as it is, another draw may leave the middle logit without a gradient
+        sight = seen(unet(2, encoder="resnet18", width=1 / 2), (96, 160))
     assert sight.middle == (48, 80)
     window = [(read[0] + read[-1]) / 2 for read in (sight.field.rows, sight.field.columns)]
     assert max(abs(np.subtract(window, sight.middle))) > 10
