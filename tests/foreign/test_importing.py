@@ -1,5 +1,7 @@
 """What is asked for against what a file holds, trunks, the classes' names, and real files of others."""
 
+import importlib
+
 import pytest
 import safetensors.torch
 import timm
@@ -17,7 +19,7 @@ NAMES = ("sky", "road", "car", "tree")
 @pytest.fixture(scope="module")
 def smp_file(tmp_path_factory):
     """Return a file of smp's DeepLabV3Plus of four classes."""
-    smp = pytest.importorskip("segmentation_models_pytorch")
+    smp = importlib.import_module("segmentation_models_pytorch")
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "best.pth"
     torch.save(smp.DeepLabV3Plus("resnet18", encoder_weights=None, classes=4).state_dict(), path)
@@ -236,6 +238,6 @@ def test_what_is_in_the_way_is_not_replaced(smp_file, tmp_path):
 )
 def test_published_files_of_networks_that_are_not_here(data_dir, file, model, words):
     if file.endswith(".h5"):
-        pytest.importorskip("h5py")
+        importlib.import_module("h5py")
     with pytest.raises(AtrousError, match=words):
         imported(data_dir / "weights" / file, model=model)

@@ -1,5 +1,7 @@
 """torchvision's and smp's networks and ours, with the same weights out of a file, give the same logits."""
 
+import importlib
+
 import pytest
 import torch
 
@@ -27,7 +29,7 @@ def assert_agree(found, theirs, sizes=SIZES, tolerance=1e-5):
 
 @pytest.mark.parametrize("auxiliary", [False, True])
 def test_fcn_of_torchvision(shaken, saved, auxiliary):
-    segmentation = pytest.importorskip("torchvision.models.segmentation")
+    segmentation = importlib.import_module("torchvision.models.segmentation")
     torch.manual_seed(0)
     net = shaken(
         segmentation.fcn_resnet50(weights=None, weights_backbone=None, num_classes=5, aux_loss=auxiliary or None)
@@ -40,7 +42,7 @@ def test_fcn_of_torchvision(shaken, saved, auxiliary):
 
 @pytest.mark.parametrize(("name", "auxiliary"), [("deeplabv3_resnet50", False), ("deeplabv3_resnet101", True)])
 def test_deeplab_v3_of_torchvision(shaken, saved, name, auxiliary):
-    segmentation = pytest.importorskip("torchvision.models.segmentation")
+    segmentation = importlib.import_module("torchvision.models.segmentation")
     torch.manual_seed(0)
     build = getattr(segmentation, name)
     net = shaken(build(weights=None, weights_backbone=None, num_classes=21, aux_loss=auxiliary or None))
@@ -57,7 +59,7 @@ def test_deeplab_v3_of_torchvision(shaken, saved, name, auxiliary):
 
 
 def test_other_networks_of_torchvision_are_refused_by_name(saved):
-    segmentation = pytest.importorskip("torchvision.models.segmentation")
+    segmentation = importlib.import_module("torchvision.models.segmentation")
     net = segmentation.deeplabv3_mobilenet_v3_large(weights=None, weights_backbone=None)
     with pytest.raises(AtrousError, match=r"torchvision's deeplabv3_mobilenet_v3_large; atrous does not have"):
         imported(saved(net.state_dict()))
@@ -69,7 +71,7 @@ def test_other_networks_of_torchvision_are_refused_by_name(saved):
 @pytest.mark.parametrize("encoder", ["resnet18", "resnet50"])
 @pytest.mark.parametrize(("name", "model"), [("DeepLabV3", "deeplab_v3"), ("DeepLabV3Plus", "deeplab_v3plus")])
 def test_deeplab_of_smp(shaken, saved, name, model, encoder):
-    smp = pytest.importorskip("segmentation_models_pytorch")
+    smp = importlib.import_module("segmentation_models_pytorch")
     torch.manual_seed(0)
     net = shaken(getattr(smp, name)(encoder, encoder_weights=None, classes=4))
     found = imported(saved({"state_dict": {f"model.{key}": value for key, value in net.state_dict().items()}}))
@@ -80,7 +82,7 @@ def test_deeplab_of_smp(shaken, saved, name, model, encoder):
 
 
 def test_another_output_stride_of_smp(shaken, saved):
-    smp = pytest.importorskip("segmentation_models_pytorch")
+    smp = importlib.import_module("segmentation_models_pytorch")
     torch.manual_seed(0)
     net = shaken(smp.DeepLabV3Plus("resnet18", encoder_weights=None, classes=4, encoder_output_stride=8))
     found = imported(saved(net.state_dict()), options={"output_stride": 8})
@@ -90,7 +92,7 @@ def test_another_output_stride_of_smp(shaken, saved):
 
 
 def test_one_class_by_sigmoid_becomes_two_with_the_same_probabilities(shaken, saved):
-    smp = pytest.importorskip("segmentation_models_pytorch")
+    smp = importlib.import_module("segmentation_models_pytorch")
     torch.manual_seed(0)
     net = shaken(smp.DeepLabV3Plus("resnet18", encoder_weights=None, classes=1, aux_params={"classes": 2}))
     found = imported(saved(net.state_dict()))
@@ -106,7 +108,7 @@ def test_one_class_by_sigmoid_becomes_two_with_the_same_probabilities(shaken, sa
 
 @pytest.mark.parametrize("encoder", ["resnet18", "resnet50", "tu-resnet18"])
 def test_unet_of_smp(shaken, saved, encoder):
-    smp = pytest.importorskip("segmentation_models_pytorch")
+    smp = importlib.import_module("segmentation_models_pytorch")
     torch.manual_seed(0)
     net = shaken(smp.Unet(encoder, encoder_weights=None, classes=4))
     found = imported(saved(net.state_dict()))
@@ -116,7 +118,7 @@ def test_unet_of_smp(shaken, saved, encoder):
 
 
 def test_unet_of_smp_on_another_encoder_of_timm_needs_its_name(shaken, saved):
-    smp = pytest.importorskip("segmentation_models_pytorch")
+    smp = importlib.import_module("segmentation_models_pytorch")
     torch.manual_seed(0)
     net = shaken(smp.Unet("tu-mobilenetv3_small_050", encoder_weights=None, classes=3))
     path = saved(net.state_dict())
@@ -145,7 +147,7 @@ def test_unet_of_smp_on_another_encoder_of_timm_needs_its_name(shaken, saved):
     ],
 )
 def test_other_networks_of_smp_are_refused_by_name(saved, name, encoder, said):
-    smp = pytest.importorskip("segmentation_models_pytorch")
+    smp = importlib.import_module("segmentation_models_pytorch")
     net = getattr(smp, name)(encoder, encoder_weights=None, classes=3)
     with pytest.raises(AtrousError, match=rf"weights of segmentation_models_pytorch's {said}; atrous does not have"):
         imported(saved(net.state_dict()))
@@ -163,7 +165,7 @@ def assert_says_what_differs(path, source, *words):
 @pytest.mark.parametrize("gone", ["backbone.layer1.0.conv1.weight", "backbone.conv1.weight", "classifier.4.weight"])
 @pytest.mark.parametrize("name", ["fcn_resnet50", "deeplabv3_resnet50"])
 def test_torchvisions_networks_are_known_without_one_tensor_and_with_another(saved, name, gone):
-    segmentation = pytest.importorskip("torchvision.models.segmentation")
+    segmentation = importlib.import_module("torchvision.models.segmentation")
     state = getattr(segmentation, name)(weights=None, weights_backbone=None, num_classes=5).state_dict()
     del state[gone]
     state["classifier.extra"] = torch.zeros(2)
@@ -174,7 +176,7 @@ def test_torchvisions_networks_are_known_without_one_tensor_and_with_another(sav
 @pytest.mark.parametrize("gone", ["encoder.layer1.0.conv1.weight", "segmentation_head.0.weight", "decoder"])
 @pytest.mark.parametrize("name", ["DeepLabV3", "DeepLabV3Plus", "Unet"])
 def test_networks_of_smp_are_known_without_one_tensor_and_with_another(saved, name, gone):
-    smp = pytest.importorskip("segmentation_models_pytorch")
+    smp = importlib.import_module("segmentation_models_pytorch")
     state = getattr(smp, name)("resnet18", encoder_weights=None, classes=4).state_dict()
     del state[next(key for key in state if key.startswith(gone))]
     state["extra"] = torch.zeros(2)
