@@ -64,7 +64,7 @@ VGG_LEVELS = (2, 3, 5)
 
 
 def hypercolumns(maps: Sequence[Tensor], size: Sequence[int], *, align_corners: bool = False) -> Tensor:
-    """Return the maps (n, c_i, h_i, w_i) enlarged bilinearly to `size` and concatenated: (n, sum of c_i, *size).
+    """Return the maps (n, c_i, h_i, w_i) enlarged bilinearly to `size` and concatenated: (n, sum of c_i, h, w).
 
     Source: Hypercolumns, abstract.
 

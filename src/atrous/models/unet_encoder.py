@@ -44,7 +44,7 @@ class Enlargement(nn.Module):
         self.conv2 = convolution(channels, channels)
 
     def forward(self, features: Tensor, size: Sequence[int], skip: Tensor | None) -> Tensor:
-        """Return (n, channels, *size)."""
+        """Return (n, channels, h, w) of that size."""
         features = functional.interpolate(features, size, mode="nearest")
         if skip is not None:
             features = torch.cat([features, skip], dim=1)
@@ -73,7 +73,7 @@ class Decoder(nn.Module):
         self.channels = inputs
 
     def forward(self, maps: list[Tensor], size: Sequence[int]) -> Tensor:
-        """Return (n, channels, *size) for the encoder's maps of images of that size."""
+        """Return (n, channels, h, w) for the encoder's maps of images of that size."""
         features = maps[-1]
         for stride, block in zip(self.strides, self.blocks, strict=True):
             skip = maps[self.skips[stride]] if stride in self.skips else None
