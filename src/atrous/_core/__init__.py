@@ -3,5 +3,16 @@
 from atrous._core.counting import confusion
 from atrous._core.enlarging import enlarge_argmax
 from atrous._core.implementations import implementation
+from atrous._core.inference import mean_field, self_response
+from atrous._core.lattice import Lattice, build_lattice, filtered
 
-__all__ = ["confusion", "enlarge_argmax", "implementation"]
+__all__ = [
+    "Lattice",
+    "build_lattice",
+    "confusion",
+    "enlarge_argmax",
+    "filtered",
+    "implementation",
+    "mean_field",
+    "self_response",
+]

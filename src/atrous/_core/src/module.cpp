@@ -1,7 +1,15 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+
+#include <memory>
+#include <new>
+#include <optional>
+#include <stdexcept>
+#include <utility>
 
 #include "kernels.hpp"
+#include "lattice.hpp"
 
 namespace nb = nanobind;
 
@@ -29,6 +37,90 @@ void enlarge_argmax(Array<const float, nb::ndim<3>> logits, Array<const std::int
                            labels.data());
 }
 
+template <typename Element>
+nb::object owned(Element* data, std::size_t rows, std::size_t columns) {
+    nb::capsule owner(data, [](void* memory) noexcept { delete[] static_cast<Element*>(memory); });
+    return nb::cast(nb::ndarray<nb::numpy, Element>(data, {rows, columns}, owner));
+}
+
+template <typename Element>
+nb::object owned(std::vector<Element>&& values) {
+    auto kept = std::make_unique<std::vector<Element>>(std::move(values));
+    std::vector<Element>* vector = kept.get();
+    nb::capsule owner(vector, [](void* memory) noexcept { delete static_cast<std::vector<Element>*>(memory); });
+    kept.release();
+    return nb::cast(nb::ndarray<nb::numpy, Element>(vector->data(), {vector->size()}, owner));
+}
+
+nb::object lattice_of(Array<const float, nb::ndim<3>> features, std::size_t strips) {
+    const auto dimensions = static_cast<int>(features.shape(0));
+    const std::size_t points = features.shape(1) * features.shape(2);
+    atrous::LatticeArrays arrays;
+    atrous::Built built;
+    {
+        nb::gil_scoped_release release;
+        built = atrous::build_lattice(features.data(), dimensions, features.shape(1), features.shape(2), strips, arrays);
+    }
+    if (built == atrous::Built::not_finite) return nb::none();
+    if (built == atrous::Built::too_wide) throw std::overflow_error("the packed keys of the vertices");
+    const auto corners = static_cast<std::size_t>(dimensions) + 1;
+    return nb::make_tuple(owned(arrays.vertices.release(), points, corners),
+                          owned(arrays.weights.release(), points, corners), owned(std::move(arrays.chains)),
+                          owned(std::move(arrays.axes)), owned(std::move(arrays.owners)),
+                          owned(std::move(arrays.ghosts)), arrays.size);
+}
+
+// A lattice of Python's, read; `held` keeps its arrays alive.
+atrous::Lattice lattice_in(nb::handle object, std::vector<nb::object>& held) {
+    const auto read = [&](const char* name) {
+        held.push_back(object.attr(name));
+        return held.back();
+    };
+    const auto vertices = nb::cast<Array<const std::int32_t, nb::ndim<2>>>(read("vertices"));
+    const auto splat = nb::cast<Array<const float, nb::ndim<2>>>(read("splat"));
+    const auto slice = nb::cast<Array<const float, nb::ndim<2>>>(read("slice"));
+    const auto chains = nb::cast<Array<const std::int32_t, Line>>(read("chains"));
+    const auto axes = nb::cast<Array<const std::int64_t, Line>>(read("axes"));
+    const auto owners = nb::cast<Array<const std::int32_t, Line>>(read("owners"));
+    const auto ghosts = nb::cast<Array<const std::int64_t, Line>>(read("ghosts"));
+    const nb::object shape = object.attr("shape");
+    return {vertices.data(), splat.data(), slice.data(), chains.data(), axes.data(), owners.data(), ghosts.data(),
+            nb::cast<std::size_t>(object.attr("size")), ghosts.size() - 1, nb::cast<std::size_t>(shape[0]),
+            nb::cast<std::size_t>(shape[1]), static_cast<int>(vertices.shape(1)) - 1};
+}
+
+void filtered(nb::object lattice, Array<const float, nb::ndim<2>> values, bool transposed,
+              Array<float, nb::ndim<2>> out) {
+    std::vector<nb::object> held;
+    const atrous::Lattice view = lattice_in(lattice, held);
+    nb::gil_scoped_release release;
+    atrous::filter(view, values.data(), values.shape(0), transposed, out.data());
+}
+
+using Table = Array<const float>;
+
+bool mean_field(Array<const float, nb::ndim<2>> unary, nb::list lattices, nb::list weights, int iterations,
+                bool from_probabilities, std::optional<Table> compatibility, std::optional<nb::list> own, bool half,
+                float settle, float tolerance, Array<float, nb::ndim<2>> marginals) {
+    std::vector<nb::object> held;
+    atrous::MeanField task{};
+    task.unary = unary.data();
+    task.labels = unary.shape(0);
+    for (nb::handle lattice : lattices) task.lattices.push_back(lattice_in(lattice, held));
+    for (nb::handle weight : weights) task.weights.push_back(nb::cast<float>(weight));
+    for (std::size_t index = 0; own && index < nb::len(*own); ++index)
+        task.own.push_back(nb::cast<Array<const float, Line>>((*own)[index]).data());
+    if (compatibility) (compatibility->ndim() == 1 ? task.label_weights : task.matrix) = compatibility->data();
+    task.iterations = iterations;
+    task.from_probabilities = from_probabilities;
+    task.half = half;
+    task.settle = settle;
+    task.tolerance = tolerance;
+    task.marginals = marginals.data();
+    nb::gil_scoped_release release;
+    return atrous::mean_field(task);
+}
+
 }  // namespace
 
 // Arguments are checked by the Python functions that call these.
@@ -36,4 +128,8 @@ NB_MODULE(_kernels, module) {
     using release = nb::call_guard<nb::gil_scoped_release>;
     module.def("confusion", &confusion, release());
     module.def("enlarge_argmax", &enlarge_argmax, release());
+    module.def("lattice_of", &lattice_of);
+    module.def("filtered", &filtered);
+    module.def("mean_field", &mean_field, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
+               nb::arg().none(), nb::arg().none(), nb::arg(), nb::arg(), nb::arg(), nb::arg());
 }

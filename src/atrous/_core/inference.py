@@ -1,0 +1,97 @@
+"""Mean-field inference in a fully connected CRF."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atrous._core.implementations import kernels
+from atrous._core.lattice import Lattice
+
+
+def mean_field(
+    unary: NDArray[np.float32],
+    pairwise: Sequence[tuple[Lattice, float]],
+    *,
+    iterations: int,
+    from_probabilities: bool,
+    compatibility: NDArray[np.float32] | None = None,
+    self_message: bool = True,
+    precision: Literal["float32", "float16"] = "float32",
+    settle: float = 0.0,
+    tolerance: float = 0.0,
+) -> NDArray[np.float32] | None:
+    """Return the marginals (labels, points) float32 after some iterations, or None where `unary` cannot be used.
+
+    `unary` is (labels, points) float32: probabilities, whose logarithm is taken after clipping to 1e-5..1, or logits.
+    It cannot be used where a value is not finite, and as probabilities where one is below 0 or a point's sum is not
+    within 0.01 of 1. `pairwise` has lattices of the same points and strips, each with its weight.
+
+    With Q the softmax of the logits, each iteration is Q = softmax(logits + sum of weight C(F Q)), F being the
+    lattice's filter. C is the identity where `compatibility` is None (Potts), the product with a label's number where
+    it is (labels,), and minus the product with the matrix where it is (labels, labels). Without `self_message`, what a
+    point tells itself is taken off.
+
+    `precision` float16 keeps the blurred values in half the memory where the processor converts them. `settle` > 0:
+    a point whose largest marginal exceeds 1 - settle after the second iteration keeps its marginals. `tolerance` > 0:
+    iterations end once the mean change of all marginals is below it.
+
+    Raises `ValueError` for arrays of other shapes or lattices that do not belong together.
+
+    Source: Krahenbuhl and Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials", NIPS
+    2011, algorithm 1.
+    """
+    unary = np.ascontiguousarray(unary)
+    _check(unary, pairwise, compatibility)
+    lattices = [lattice for lattice, _ in pairwise]
+    own = None if self_message else [self_response(lattice) for lattice in lattices]
+    marginals = np.empty(unary.shape, np.float32)
+    usable = kernels().mean_field(
+        unary,
+        lattices,
+        [float(weight) for _, weight in pairwise],
+        iterations,
+        from_probabilities,
+        None if compatibility is None else np.ascontiguousarray(compatibility, np.float32),
+        own,
+        precision == "float16",
+        settle,
+        tolerance,
+        marginals,
+    )
+    return marginals if usable else None
+
+
+def self_response(lattice: Lattice) -> NDArray[np.float32]:
+    """Return (points,) float32: what each point's value adds to its own filtered value.
+
+    Counted as if every vertex on the way were there, which is so but at the rim of the data.
+    """
+    corners = lattice.dimensions + 1
+    apart = np.abs(np.subtract.outer(np.arange(corners), np.arange(corners)))
+    paths = 2.0**-apart + 2.0 ** -(corners - apart)
+    np.fill_diagonal(paths, 1 + 2.0**-lattice.dimensions)
+    own = np.einsum("pa,ab,pb->p", lattice.slice, paths * lattice.gain, lattice.splat, optimize=True)
+    return own.astype(np.float32)
+
+
+def _check(
+    unary: NDArray[Any], pairwise: Sequence[tuple[Lattice, float]], compatibility: NDArray[np.float32] | None
+) -> None:
+    if unary.dtype != np.float32 or unary.ndim != 2 or 0 in unary.shape:
+        raise ValueError(f"unary is {unary.dtype} of shape {unary.shape}; float32 of shape (labels, points) is needed")
+    labels, points = unary.shape
+    for lattice, _ in pairwise:
+        if lattice.points != points or lattice.strips != pairwise[0][0].strips:
+            raise ValueError(
+                f"a lattice has {lattice.points} points in {lattice.strips} strips; {points} points in "
+                f"{pairwise[0][0].strips} strips are needed, as unary and the first lattice have them"
+            )
+    if compatibility is not None and compatibility.shape not in ((labels,), (labels, labels)):
+        raise ValueError(
+            f"compatibility has shape {compatibility.shape}; ({labels},) or ({labels}, {labels}) is needed, for "
+            f"{labels} labels"
+        )

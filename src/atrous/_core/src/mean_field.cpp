@@ -1,0 +1,379 @@
+// Mean field in a fully connected CRF (Krahenbuhl and Koltun 2011, algorithm 1), and plain filtering.
+//
+// One iteration is one pass over the points, which slices what the lattices hold, takes the softmax and splats it into
+// the other buffer for the next iteration, and then a blur of that buffer. The marginals themselves are written once, at
+// the end.
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <new>
+
+#include "lattice.hpp"
+#include "team.hpp"
+#include "variants.hpp"
+
+namespace atrous {
+namespace {
+
+// Where messages are so large that exponentials could overflow, a second run subtracts the largest logit first.
+constexpr float large_logit = 80.0f;
+// Blurring multiplies by up to two on each axis; halves must not overflow at 65504.
+constexpr float half_scale = 1.0f / 64;
+constexpr int settling_pass = 2;
+
+template <typename Element>
+std::unique_ptr<Element[]> room_for(std::size_t count) {
+    return std::unique_ptr<Element[]>(new Element[count]);
+}
+
+std::size_t share(std::size_t count, std::size_t part, std::size_t parts) { return count * part / parts; }
+
+// Calls work(begin, end) for runs of points that lie in one row and one tile.
+template <typename Work>
+void each_run(const Lattice& lattice, std::size_t strip, const Work& work) {
+    const std::size_t first = share(lattice.rows, strip, lattice.strips);
+    const std::size_t last = share(lattice.rows, strip + 1, lattice.strips);
+    for (std::size_t top = first; top < last; top += tile_rows)
+        for (std::size_t left = 0; left < lattice.width; left += tile_columns)
+            for (std::size_t row = top; row < std::min(last, top + tile_rows); ++row)
+                work(row * lattice.width + left, row * lattice.width + std::min(lattice.width, left + tile_columns));
+}
+
+// The part of an axis's chains that one thread blurs: whole chains only.
+struct Links {
+    const std::int32_t* first;
+    std::size_t count;
+};
+
+Links links_of(const Lattice& lattice, int axis, std::size_t part) {
+    const std::int32_t* chains = lattice.chains + lattice.axes[axis];
+    const auto count = static_cast<std::size_t>(lattice.axes[axis + 1] - lattice.axes[axis]);
+    const auto edge = [&](std::size_t index) {
+        std::size_t place = share(count, index, lattice.strips);
+        while (place > 0 && place < count && chains[place - 1] >= 0) ++place;
+        return place;
+    };
+    const std::size_t begin = edge(part), end = edge(part + 1);
+    return {chains + begin, end - begin};
+}
+
+// Adds the ghosts' rows to their owners', one strip's after the other: the ghosts of one strip have different owners.
+void gather_ghosts(const Lattice& lattice, float* values, std::size_t stride, std::size_t part, std::size_t strip) {
+    const auto begin = static_cast<std::size_t>(lattice.ghosts[strip]);
+    const auto count = static_cast<std::size_t>(lattice.ghosts[strip + 1]) - begin;
+    const std::size_t end = begin + share(count, part + 1, lattice.strips);
+    for (std::size_t ghost = begin + share(count, part, lattice.strips); ghost < end; ++ghost) {
+        float* owner = values + static_cast<std::size_t>(lattice.owners[ghost]) * stride;
+        const float* own = values + (lattice.size + ghost) * stride;
+        for (std::size_t label = 0; label < stride; ++label) owner[label] += own[label];
+    }
+}
+
+template <typename Element>
+void spread_ghosts(const Lattice& lattice, Element* values, std::size_t stride, std::size_t part) {
+    const auto all = static_cast<std::size_t>(lattice.ghosts[lattice.strips]);
+    for (std::size_t ghost = share(all, part, lattice.strips); ghost < share(all, part + 1, lattice.strips); ++ghost)
+        std::memcpy(values + (lattice.size + ghost) * stride,
+                    values + static_cast<std::size_t>(lattice.owners[ghost]) * stride, stride * sizeof(Element));
+}
+
+// Values padded to whole vectors: one number alone, or a multiple of eight.
+std::size_t padded(std::size_t values) { return (values + 7) / 8 * 8; }
+
+class Inference {
+   public:
+    Inference(const MeanField& task, bool careful)
+        : task_(task), kernels_(atrous::kernels()), frame_(task.lattices[0]), points_(frame_.points()),
+          strips_(frame_.strips), binary_(task.labels == 2 && !task.label_weights && !task.matrix && task.own.empty() &&
+                                          task.settle <= 0.0f && !careful),
+          stride_(binary_ ? 1 : padded(task.labels)),
+          half_(task.half && !binary_ && kernels_.to_half) {
+        order_terms();
+        reserve();
+        pass_.terms = terms_.data();
+        pass_.term_count = terms_.size();
+        pass_.labels = task.labels;
+        pass_.stride = stride_;
+        pass_.points = points_;
+        pass_.logits = logits_.get();
+        pass_.half_scale = half_scale;
+        pass_.label_weights = task.label_weights ? label_weights_.get() : nullptr;
+        pass_.matrix = task.matrix ? matrix_.get() : nullptr;
+        pass_.previous = previous_.get();
+        pass_.marginals = task.marginals;
+        pass_.settle = task.settle;
+        pass_.careful = careful;
+    }
+
+    // False where the unaries cannot be used.
+    bool run() {
+        std::atomic<bool> usable{true};
+        if (!as_team(strips_, [&](std::size_t member, Barrier& barrier) {
+                if (!prepare(member)) usable = false;
+                clear(values_[0].get(), member);
+                if (!half_) clear(values_[1].get(), member);
+                barrier.wait();
+                if (usable) iterate(member, barrier);
+            }))
+            throw std::bad_alloc();
+        return usable;
+    }
+
+    bool overflowed() const {
+        return std::any_of(own_.begin(), own_.end(), [](const Strip& strip) { return strip.largest > large_logit; });
+    }
+
+   private:
+    void order_terms() {
+        std::size_t offset = 0;
+        for (std::size_t index = 0; index < task_.lattices.size(); ++index) {
+            const Lattice& lattice = task_.lattices[index];
+            terms_.push_back({lattice, task_.weights[index] * lattice.gain(), offset,
+                              task_.own.empty() ? nullptr : task_.own[index]});
+            offset += lattice.all_rows();
+        }
+        rows_ = offset;
+        std::stable_sort(terms_.begin(), terms_.end(), [](const Term& left, const Term& right) {
+            return left.lattice.size > right.lattice.size;
+        });
+    }
+
+    void reserve() {
+        logits_ = room_for<float>(points_ * stride_);
+        values_[0] = room_for<float>(rows_ * stride_);
+        if (half_)
+            halves_ = room_for<std::uint16_t>(rows_ * stride_);
+        else
+            values_[1] = room_for<float>(rows_ * stride_);
+        if (task_.settle > 0.0f) {
+            settled_.reset(new std::uint8_t[points_]());
+            base_.reset(new float[rows_ * stride_]());
+            active_.resize(strips_);
+        }
+        if (!task_.own.empty()) previous_ = room_for<float>(points_ * stride_);
+        if (task_.tolerance > 0.0f) sample_ = room_for<float>((points_ / sampled + 1) * stride_);
+        scratch_ = room_for<float>(strips_ * (tile_columns + 1) * padded(stride_));
+        label_weights_.reset(new float[stride_]());
+        if (task_.label_weights) std::copy_n(task_.label_weights, task_.labels, label_weights_.get());
+        if (task_.matrix) {
+            matrix_.reset(new float[task_.labels * stride_]());
+            for (std::size_t row = 0; row < task_.labels; ++row)
+                for (std::size_t column = 0; column < task_.labels; ++column)
+                    matrix_[column * stride_ + row] = task_.matrix[row * task_.labels + column];
+        }
+        own_.resize(strips_);
+        for (std::size_t strip = 0; strip < strips_; ++strip) {
+            own_[strip].scratch = scratch_.get() + strip * (tile_columns + 1) * padded(stride_);
+            own_[strip].sample = sample_.get();
+        }
+    }
+
+    // The logits of this strip's points as rows; of two labels only their difference is kept.
+    bool prepare(std::size_t member) {
+        bool usable = true;
+        const std::size_t stride = padded(stride_);
+        each_run(frame_, member, [&](std::size_t begin, std::size_t end) {
+            float* rows = binary_ ? own_[member].scratch : logits_.get() + begin * stride;
+            if (!kernels_.prepare(task_.unary, task_.labels, points_, stride, task_.from_probabilities, begin, end, rows))
+                usable = false;
+            for (std::size_t point = begin; binary_ && point < end; ++point, rows += stride)
+                logits_[point] = rows[1] - rows[0];
+        });
+        return usable;
+    }
+
+    void iterate(std::size_t member, Barrier& barrier) {
+        float* source = nullptr;
+        float* target = values_[0].get();
+        int last = task_.iterations;
+        for (int step = 0;; ++step) {
+            visit(step, step == last, source, target, member);
+            barrier.wait();
+            if (step == last) return;
+            if (step > 0 && change() < task_.tolerance) last = step + 1;
+            blur(target, source, step, member, barrier);
+            if (!half_) {
+                source = target;
+                target = source == values_[0].get() ? values_[1].get() : values_[0].get();
+            }
+        }
+    }
+
+    // One pass over the strip's points.
+    void visit(int step, bool last, const float* source, float* target, std::size_t member) {
+        Pass pass = pass_;
+        Strip& strip = own_[member];
+        strip.change = 0;
+        pass.source = source;
+        pass.half = half_ && step > 0 ? halves_.get() : nullptr;
+        pass.target = last ? nullptr : target;
+        const bool settling = settled_ && step >= settling_pass;
+        pass.settled = settling ? settled_.get() : nullptr;
+        pass.base = settling && step == settling_pass && !last ? base_.get() : nullptr;
+        if (settling && step > settling_pass && !last) {
+            pass.active = active_[member].data();
+            for (std::size_t begin = 0; begin < active_[member].size(); begin += tile_columns)
+                kernels_.pass(pass, begin, std::min(active_[member].size(), begin + tile_columns), strip);
+            return;
+        }
+        const auto visit_run = binary_ ? kernels_.binary_pass : kernels_.pass;
+        each_run(frame_, member, [&](std::size_t begin, std::size_t end) { visit_run(pass, begin, end, strip); });
+        if (pass.base) list_active(member);
+    }
+
+    void list_active(std::size_t member) {
+        each_run(frame_, member, [&](std::size_t begin, std::size_t end) {
+            for (std::size_t point = begin; point < end; ++point)
+                if (!settled_[point]) active_[member].push_back(static_cast<std::int32_t>(point));
+        });
+    }
+
+    // The mean change of a marginal, which every thread works out for itself from all strips.
+    double change() const {
+        double sum = 0;
+        for (const Strip& strip : own_) sum += strip.change;
+        return sum / static_cast<double>(((points_ + sampled - 1) / sampled) * task_.labels);
+    }
+
+    // Blurs what was splatted into `target`, and makes the other buffer ready for the next pass.
+    void blur(float* target, float* source, int step, std::size_t member, Barrier& barrier) {
+        for (std::size_t strip = 1; strip < strips_; ++strip) {
+            for (const Term& term : terms_)
+                gather_ghosts(term.lattice, target + term.offset * stride_, stride_, member, strip);
+            barrier.wait();
+        }
+        float* next = source ? source : values_[1].get();
+        if (half_) {
+            const std::size_t begin = share(rows_, member, strips_) * stride_;
+            const std::size_t end = share(rows_, member + 1, strips_) * stride_;
+            kernels_.to_half(target + begin, end - begin, half_scale, halves_.get() + begin);
+            next = target;
+        }
+        if (settled_ && step >= settling_pass)
+            start_from_base(next, member);
+        else if (!half_ && source)
+            clear(next, member);
+        if (half_) barrier.wait();
+        int axes = 0;
+        for (const Term& term : terms_) axes = std::max(axes, term.lattice.corners());
+        for (int axis = 0; axis < axes; ++axis) {
+            for (const Term& term : terms_)
+                if (axis < term.lattice.corners()) blur_axis(term, axis, target, member);
+            barrier.wait();
+        }
+        for (const Term& term : terms_) {
+            if (half_)
+                spread_ghosts(term.lattice, halves_.get() + term.offset * stride_, stride_, member);
+            else
+                spread_ghosts(term.lattice, target + term.offset * stride_, stride_, member);
+        }
+        barrier.wait();
+    }
+
+    void blur_axis(const Term& term, int axis, float* values, std::size_t member) const {
+        const Links links = links_of(term.lattice, axis, member);
+        if (half_)
+            kernels_.blur_half(halves_.get() + term.offset * stride_, stride_, links.first, links.count);
+        else
+            kernels_.blur(values + term.offset * stride_, stride_, links.first, links.count);
+    }
+
+    void clear(float* values, std::size_t member) const {
+        const std::size_t begin = share(rows_ * stride_, member, strips_);
+        std::memset(values + begin, 0, (share(rows_ * stride_, member + 1, strips_) - begin) * sizeof(float));
+    }
+
+    void start_from_base(float* values, std::size_t member) const {
+        const std::size_t begin = share(rows_ * stride_, member, strips_);
+        std::memcpy(values + begin, base_.get() + begin,
+                    (share(rows_ * stride_, member + 1, strips_) - begin) * sizeof(float));
+    }
+
+    const MeanField& task_;
+    const Kernels& kernels_;
+    const Lattice& frame_;
+    std::size_t points_, strips_;
+    bool binary_;
+    std::size_t stride_, rows_ = 0;
+    bool half_;
+    std::vector<Term> terms_;
+    std::unique_ptr<float[]> logits_, values_[2], base_, previous_, sample_, scratch_, label_weights_, matrix_;
+    std::unique_ptr<std::uint16_t[]> halves_;
+    std::unique_ptr<std::uint8_t[]> settled_;
+    std::vector<std::vector<std::int32_t>> active_;
+    std::vector<Strip> own_;
+    Pass pass_{};
+};
+
+// Splat, blur, slice, without a softmax between: at most `most_channels` channels at once.
+class Filtering {
+   public:
+    Filtering(const Lattice& lattice, bool transposed, std::size_t channels)
+        : lattice_(lattice), transposed_(transposed), stride_(channels == 1 ? 1 : padded(channels)),
+          values_(room_for<float>(lattice.all_rows() * stride_)) {}
+
+    void run(const float* values, std::size_t channels, float* out) {
+        const Kernels& kernels = atrous::kernels();
+        const std::size_t count = lattice_.all_rows() * stride_;
+        float* rows = values_.get();
+        if (!as_team(lattice_.strips, [&](std::size_t member, Barrier& barrier) {
+                const std::size_t begin = share(count, member, lattice_.strips);
+                std::memset(rows + begin, 0, (share(count, member + 1, lattice_.strips) - begin) * sizeof(float));
+                barrier.wait();
+                each_run(lattice_, member, [&](std::size_t first, std::size_t last) {
+                    kernels.splat(lattice_, transposed_ ? lattice_.slice : lattice_.splat, values, channels, stride_,
+                                  first, last, rows);
+                });
+                barrier.wait();
+                blur(member, barrier);
+                each_run(lattice_, member, [&](std::size_t first, std::size_t last) {
+                    kernels.slice(lattice_, transposed_ ? lattice_.splat : lattice_.slice, rows, channels, stride_,
+                                  first, last, out);
+                });
+            }))
+            throw std::bad_alloc();
+    }
+
+   private:
+    void blur(std::size_t member, Barrier& barrier) {
+        for (std::size_t strip = 1; strip < lattice_.strips; ++strip) {
+            gather_ghosts(lattice_, values_.get(), stride_, member, strip);
+            barrier.wait();
+        }
+        for (int axis = 0; axis < lattice_.corners(); ++axis) {
+            const Links links = links_of(lattice_, transposed_ ? lattice_.dimensions - axis : axis, member);
+            kernels().blur(values_.get(), stride_, links.first, links.count);
+            barrier.wait();
+        }
+        spread_ghosts(lattice_, values_.get(), stride_, member);
+        barrier.wait();
+    }
+
+    const Lattice& lattice_;
+    bool transposed_;
+    std::size_t stride_;
+    std::unique_ptr<float[]> values_;
+};
+
+}  // namespace
+
+void filter(const Lattice& lattice, const float* values, std::size_t channels, bool transposed, float* out) {
+    for (std::size_t first = 0; first < channels; first += most_channels) {
+        const std::size_t count = std::min(most_channels, channels - first);
+        Filtering(lattice, transposed, count).run(values + first * lattice.points(), count, out + first * lattice.points());
+    }
+}
+
+bool mean_field(const MeanField& task) {
+    {
+        Inference inference(task, false);
+        if (!inference.run()) return false;
+        if (!inference.overflowed()) return true;
+    }
+    return Inference(task, true).run();
+}
+
+}  // namespace atrous
