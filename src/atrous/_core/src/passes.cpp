@@ -45,74 +45,106 @@ bool prepare(const float* unary, std::size_t labels, std::size_t points, std::si
     return usable;
 }
 
-template <int groups, int corners>
-inline void receive_from(Row<groups>& row, const Term& term, const Pass& pass, std::size_t stride, std::size_t offset,
-                         std::size_t point) {
-    const int count = corners > 0 ? corners : term.lattice.dimensions + 1;
-    const std::int32_t* vertices = term.lattice.vertices + point * count;
-    const float* weights = term.lattice.slice + point * count;
+// One kernel as the innermost loops see it: what does not change within a pass, where a compiler may keep it in
+// registers. `known` is the number of corners where that is known beforehand, and 0 where it is not.
+template <int known>
+struct Local {
+    const std::int32_t* vertices;
+    const float *slice, *splat, *source;
+    const std::uint16_t* half;
+    float *target, *base;
+    float factor;
+    int count;
+    std::size_t stride;
+
+    Local() = default;
+    Local(const Pass& pass, const Term& term)
+        : vertices(term.lattice.vertices), slice(term.lattice.slice), splat(term.lattice.splat),
+          source(pass.source ? pass.source + term.offset * pass.stride : nullptr),
+          half(pass.half ? pass.half + term.offset * pass.stride : nullptr),
+          target(pass.target ? pass.target + term.offset * pass.stride : nullptr),
+          base(pass.base ? pass.base + term.offset * pass.stride : nullptr),
+          factor(pass.half ? term.factor / pass.half_scale : term.factor), count(term.lattice.dimensions + 1),
+          stride(pass.stride) {}
+
+    int corners() const { return known > 0 ? known : count; }
+    std::size_t row(std::size_t point, int corner) const {
+        return static_cast<std::size_t>(vertices[point * corners() + corner]) * stride;
+    }
+    // Slices: adds the message of this kernel.
+    template <int groups>
+    void receive(Row<groups>& logits, std::size_t point, std::size_t offset) const {
+        Row<groups> message;
+        message.clear();
 #if defined(__F16C__)
-    if (pass.half) {
-        for (int corner = 0; corner < count; ++corner)
-            row.add_half(weights[corner] * term.factor / pass.half_scale,
-                         pass.half + (term.offset + vertices[corner]) * stride + offset);
-        return;
-    }
+        if (half)
+            for (int corner = 0; corner < corners(); ++corner)
+                message.add_half(slice[point * corners() + corner], half + row(point, corner) + offset);
+        else
 #endif
-    for (int corner = 0; corner < count; ++corner)
-        row.add(weights[corner] * term.factor, pass.source + (term.offset + vertices[corner]) * stride + offset);
-}
-
-// Adds the messages of all kernels: slices.
-template <int groups>
-inline void receive(Row<groups>& row, const Pass& pass, std::size_t stride, std::size_t offset, std::size_t point) {
-    for (std::size_t index = 0; index < pass.term_count; ++index) {
-        const Term& term = pass.terms[index];
-        switch (term.lattice.dimensions) {  // those of images, with their loops unrolled
-            case 5: receive_from<groups, 6>(row, term, pass, stride, offset, point); break;
-            case 2: receive_from<groups, 3>(row, term, pass, stride, offset, point); break;
-            default: receive_from<groups, 0>(row, term, pass, stride, offset, point);
+            for (int corner = 0; corner < corners(); ++corner)
+                message.add(slice[point * corners() + corner], source + row(point, corner) + offset);
+        logits.add(factor, message);
+    }
+    // Splats: adds the marginals to the vertices.
+    template <int groups>
+    void send(const Row<groups>& marginals, std::size_t point, std::size_t offset, float* to) const {
+        for (int corner = 0; corner < corners(); ++corner)
+            marginals.add_to(splat[point * corners() + corner], to + row(point, corner) + offset);
+    }
+    float receive_single(std::size_t point) const {
+        float message = 0.0f;
+        for (int corner = 0; corner < corners(); ++corner)
+            message += slice[point * corners() + corner] * source[vertices[point * corners() + corner]];
+        return factor * message;
+    }
+    void send_single(float value, std::size_t point) const {
+        for (int corner = 0; corner < corners(); ++corner)
+            target[vertices[point * corners() + corner]] += splat[point * corners() + corner] * value;
+    }
+    void ask_for(std::size_t point) const {
+        for (int corner = 0; corner < corners(); ++corner) {
+            const std::size_t place = row(point, corner);
+            for (std::size_t part = 0; source && part < stride; part += 16) ATROUS_READ_SOON(source + place + part);
+            for (std::size_t part = 0; half && part < stride; part += 32) ATROUS_READ_SOON(half + place + part);
+            for (std::size_t part = 0; target && part < stride; part += 16) ATROUS_WRITE_SOON(target + place + part);
         }
     }
-}
+};
 
-template <int groups, int corners>
-inline void send_to(const Row<groups>& row, const Term& term, float* target, std::size_t stride, std::size_t offset,
-                    std::size_t point) {
-    const int count = corners > 0 ? corners : term.lattice.dimensions + 1;
-    const std::int32_t* vertices = term.lattice.vertices + point * count;
-    const float* weights = term.lattice.splat + point * count;
-    for (int corner = 0; corner < count; ++corner)
-        row.add_to(weights[corner], target + (term.offset + vertices[corner]) * stride + offset);
-}
+// The two kernels of a colour image: five features and two. Every loop over corners is unrolled.
+struct ImageTerms {
+    Local<6> appearance;
+    Local<3> smoothness;
 
-// Adds a row to the vertices of all kernels: splats.
-template <int groups>
-inline void send(const Row<groups>& row, const Pass& pass, float* target, std::size_t stride, std::size_t offset,
-                 std::size_t point) {
-    for (std::size_t index = 0; index < pass.term_count; ++index) {
-        const Term& term = pass.terms[index];
-        switch (term.lattice.dimensions) {
-            case 5: send_to<groups, 6>(row, term, target, stride, offset, point); break;
-            case 2: send_to<groups, 3>(row, term, target, stride, offset, point); break;
-            default: send_to<groups, 0>(row, term, target, stride, offset, point);
-        }
+    explicit ImageTerms(const Pass& pass) : appearance(pass, pass.terms[0]), smoothness(pass, pass.terms[1]) {}
+    static bool fit(const Pass& pass) {
+        return pass.term_count == 2 && pass.terms[0].lattice.dimensions == 5 && pass.terms[1].lattice.dimensions == 2;
     }
-}
-
-inline void ask_for(const Pass& pass, std::size_t stride, std::size_t point) {
-    const Term& term = pass.terms[0];  // the largest lattice: others stay in the cache
-    const int corners = term.lattice.dimensions + 1;
-    for (int corner = 0; corner < corners; ++corner) {
-        const std::size_t row = (term.offset + term.lattice.vertices[point * corners + corner]) * stride;
-        if (pass.source)
-            for (std::size_t part = 0; part < stride; part += 16) ATROUS_READ_SOON(pass.source + row + part);
-        if (pass.half)
-            for (std::size_t part = 0; part < stride; part += 32) ATROUS_READ_SOON(pass.half + row + part);
-        if (pass.target)
-            for (std::size_t part = 0; part < stride; part += 16) ATROUS_WRITE_SOON(pass.target + row + part);
+    template <typename Work>
+    void each(const Work& work) const {
+        work(appearance);
+        work(smoothness);
     }
-}
+    // Of the largest lattice: others stay in the cache.
+    void ask_for(std::size_t point) const { appearance.ask_for(point); }
+};
+
+struct AnyTerms {
+    Local<0> terms[most_terms];
+    std::size_t count;
+
+    explicit AnyTerms(const Pass& pass) : count(pass.term_count) {
+        for (std::size_t index = 0; index < count; ++index) terms[index] = Local<0>(pass, pass.terms[index]);
+    }
+    template <typename Work>
+    void each(const Work& work) const {
+        for (std::size_t index = 0; index < count; ++index) work(terms[index]);
+    }
+    void ask_for(std::size_t point) const {
+        if (count > 0) terms[0].ask_for(point);
+    }
+};
 
 // From rows of marginals to one map per label.
 inline void write_out(const Pass& pass, const float* rows, std::size_t stride, std::size_t begin, std::size_t end) {
@@ -135,52 +167,56 @@ inline double renewed(const Row<groups>& row, float* sample) {
 }
 
 // Rows of up to 64 labels and a Potts model, perhaps with a weight for each label: all in registers.
-template <int groups>
+template <int groups, typename Terms>
 void pass_in_registers(const Pass& pass, std::size_t begin, std::size_t end, Strip& strip) {
     constexpr std::size_t stride = groups * 8;
+    const Terms terms(pass);
+    const bool receives = pass.source || pass.half, weighted = pass.label_weights, careful = pass.careful;
+    const std::int32_t* const active = pass.active;
+    const std::uint8_t* const settled = pass.settled;
+    float *const logits = pass.logits, *const sample = strip.sample, *const scratch = strip.scratch;
+    float *const target = pass.target, *const base = pass.base;
     Row<groups> row, message, weights, largest;
     largest.set(absent);
-    if (pass.label_weights) weights.load(pass.label_weights);
-    const bool receives = pass.source || pass.half;
+    if (weighted) weights.load(pass.label_weights);
     for (std::size_t place = begin; place < end; ++place) {
         const std::size_t later = least(place + ahead, end - 1);
-        ask_for(pass, stride, pass.active ? static_cast<std::size_t>(pass.active[later]) : later);
-        const std::size_t point = pass.active ? static_cast<std::size_t>(pass.active[place]) : place;
-        row.load(pass.logits + point * stride);
-        if (pass.settled && pass.settled[point]) {  // what stands there are its marginals
-            row.store(strip.scratch + (place - begin) * stride);
+        terms.ask_for(active ? static_cast<std::size_t>(active[later]) : later);
+        const std::size_t point = active ? static_cast<std::size_t>(active[place]) : place;
+        row.load(logits + point * stride);
+        if (settled && settled[point]) {  // what stands there are its marginals
+            row.store(scratch + (place - begin) * stride);
             continue;
         }
-        if (receives && pass.label_weights) {
+        if (receives && weighted) {
             message.clear();
-            receive(message, pass, stride, 0, point);
+            terms.each([&](const auto& term) { term.receive(message, point, 0); });
             message.multiply(weights);
             row.add(1.0f, message);
         } else if (receives) {
-            receive(row, pass, stride, 0, point);
+            terms.each([&](const auto& term) { term.receive(row, point, 0); });
         }
         largest.keep_larger(row);
-        if (pass.careful) {
+        if (careful) {
             message.set(row.largest());
             row.add(-1.0f, message);
         }
         row.scale(1.0f / row.exponentials());
-        if (strip.sample && point % sampled == 0)
-            strip.change += renewed(row, strip.sample + point / sampled * stride);
-        if (!pass.target) {
-            row.store(strip.scratch + (place - begin) * stride);
+        if (sample && point % sampled == 0) strip.change += renewed(row, sample + point / sampled * stride);
+        if (!target) {
+            row.store(scratch + (place - begin) * stride);
             continue;
         }
-        send(row, pass, pass.target, stride, 0, point);
-        if (pass.base && row.largest() > 1.0f - pass.settle) {
+        terms.each([&](const auto& term) { term.send(row, point, 0, term.target); });
+        if (base && row.largest() > 1.0f - pass.settle) {
             pass.settled[point] = 1;
-            row.store(pass.logits + point * stride);
-            send(row, pass, pass.base, stride, 0, point);
+            row.store(logits + point * stride);
+            terms.each([&](const auto& term) { term.send(row, point, 0, term.base); });
         }
     }
     const float top = largest.largest();
     strip.largest = top > strip.largest ? top : strip.largest;
-    if (!pass.target) write_out(pass, strip.scratch, stride, begin, end);
+    if (!target) write_out(pass, scratch, stride, begin, end);
 }
 
 // logits -= matrix times message
@@ -201,11 +237,12 @@ inline void take_off_own(const Pass& pass, std::size_t point, float* message) {
     }
 }
 
-inline void receive_all(const Pass& pass, std::size_t point, float* message, float* logits) {
+// The message as a row of its own, and what the compatibility makes of it.
+inline void receive_apart(const Pass& pass, const AnyTerms& terms, std::size_t point, float* message, float* logits) {
     in_chunks(pass.stride, [&](auto groups, std::size_t offset) {
         Row<decltype(groups)::value> row;
         row.clear();
-        receive(row, pass, pass.stride, offset, point);
+        terms.each([&](const auto& term) { term.receive(row, point, offset); });
         row.store(message + offset);
     });
     if (pass.previous) take_off_own(pass, point, message);
@@ -214,47 +251,72 @@ inline void receive_all(const Pass& pass, std::size_t point, float* message, flo
         logits[label] += (pass.label_weights ? pass.label_weights[label] : 1.0f) * message[label];
 }
 
-// The logits of one point as marginals; returns the largest logit.
-inline float soften(const Pass& pass, float* row) {
-    float largest = row[0], sum = 0.0f;
-    for (std::size_t label = 1; label < pass.labels; ++label) largest = row[label] > largest ? row[label] : largest;
+// The logits of one point as marginals, in place.
+inline void soften(const Pass& pass, float shift, float* row) {
+    float sum = 0.0f;
     in_chunks(pass.stride, [&](auto groups, std::size_t offset) {
-        Row<decltype(groups)::value> part, shift;
+        Row<decltype(groups)::value> part, shifts;
         part.load(row + offset);
-        shift.set(largest);
-        part.add(-1.0f, shift);
+        shifts.set(shift);
+        part.add(-1.0f, shifts);
         sum += part.exponentials();
         part.store(row + offset);
     });
-    for (std::size_t label = 0; label < pass.stride; ++label) row[label] *= 1.0f / sum;
+    const float factor = 1.0f / sum;
+    in_chunks(pass.stride, [&](auto groups, std::size_t offset) {
+        Row<decltype(groups)::value> part;
+        part.load(row + offset);
+        part.scale(factor);
+        part.store(row + offset);
+    });
+}
+
+inline float largest_in(const float* row, std::size_t stride) {
+    float largest = absent;
+    in_chunks(stride, [&](auto groups, std::size_t offset) {
+        Row<decltype(groups)::value> part;
+        part.load(row + offset);
+        const float top = part.largest();
+        largest = top > largest ? top : largest;
+    });
     return largest;
 }
 
 // Any number of labels and any compatibility: a row lies in memory, and parts of it go through the registers.
 void pass_in_memory(const Pass& pass, std::size_t begin, std::size_t end, Strip& strip) {
+    const AnyTerms terms(pass);
     const std::size_t stride = pass.stride;
+    const bool receives = pass.source || pass.half, apart = pass.previous || pass.matrix || pass.label_weights;
     float* message = strip.scratch + tile_columns * stride;
     for (std::size_t place = begin; place < end; ++place) {
+        const std::size_t later = least(place + ahead, end - 1);
+        terms.ask_for(pass.active ? static_cast<std::size_t>(pass.active[later]) : later);
         const std::size_t point = pass.active ? static_cast<std::size_t>(pass.active[place]) : place;
         float* row = strip.scratch + (pass.target ? 0 : (place - begin) * stride);
-        std::memcpy(row, pass.logits + point * stride, stride * sizeof(float));
-        if (pass.settled && pass.settled[point]) continue;
-        if (pass.source || pass.half) receive_all(pass, point, message, row);
-        const float largest = soften(pass, row);
-        strip.largest = largest > strip.largest ? largest : strip.largest;
+        const float* logits = pass.logits + point * stride;
+        if (apart || !receives || (pass.settled && pass.settled[point])) {
+            std::memcpy(row, logits, stride * sizeof(float));
+            if (pass.settled && pass.settled[point]) continue;
+            if (receives) receive_apart(pass, terms, point, message, row);
+        } else {
+            in_chunks(stride, [&](auto groups, std::size_t offset) {
+                Row<decltype(groups)::value> part;
+                part.load(logits + offset);
+                terms.each([&](const auto& term) { term.receive(part, point, offset); });
+                part.store(row + offset);
+            });
+        }
+        const float largest = largest_in(row, stride);
+        soften(pass, largest, row);
         if (pass.previous) std::memcpy(pass.previous + point * stride, row, stride * sizeof(float));
-        const bool settles = pass.base && [&] {
-            float most = 0.0f;
-            for (std::size_t label = 0; label < pass.labels; ++label) most = row[label] > most ? row[label] : most;
-            return most > 1.0f - pass.settle;
-        }();
+        const bool settles = pass.base && largest_in(row, stride) > 1.0f - pass.settle;
         in_chunks(stride, [&](auto groups, std::size_t offset) {
             Row<decltype(groups)::value> part;
             part.load(row + offset);
             if (strip.sample && point % sampled == 0)
                 strip.change += renewed(part, strip.sample + point / sampled * stride + offset);
-            if (pass.target) send(part, pass, pass.target, stride, offset, point);
-            if (settles) send(part, pass, pass.base, stride, offset, point);
+            if (pass.target) terms.each([&](const auto& term) { term.send(part, point, offset, term.target); });
+            if (settles) terms.each([&](const auto& term) { term.send(part, point, offset, term.base); });
         });
         if (settles) {
             pass.settled[point] = 1;
@@ -268,58 +330,51 @@ void pass(const Pass& pass, std::size_t begin, std::size_t end, Strip& strip) {
     if (begin == end) return;
     if (pass.stride > most_channels || pass.matrix || pass.previous) return pass_in_memory(pass, begin, end, strip);
     in_chunks(pass.stride, [&](auto groups, std::size_t) {
-        pass_in_registers<decltype(groups)::value>(pass, begin, end, strip);
+        if (ImageTerms::fit(pass)) return pass_in_registers<decltype(groups)::value, ImageTerms>(pass, begin, end, strip);
+        pass_in_registers<decltype(groups)::value, AnyTerms>(pass, begin, end, strip);
     });
+}
+
+template <typename Terms>
+void pass_of_pairs(const Pass& pass, std::size_t begin, std::size_t end, Strip& strip) {
+    const Terms terms(pass);
+    const float* const logits = pass.logits;
+    const bool receives = pass.source;
+    float *const sample = strip.sample, *const first = pass.marginals, *const other = first + pass.points;
+    const bool last = !pass.target;
+    float sums[lanes] = {}, second[lanes];
+    for (std::size_t start = begin; start < end; start += lanes) {
+        const std::size_t count = least(lanes, end - start);
+        for (std::size_t lane = 0; lane < count; ++lane) {
+            float sum = logits[start + lane];
+            if (receives) terms.each([&](const auto& term) { sum += term.receive_single(start + lane); });
+            sums[lane] = sum;
+        }
+        const Floats logit = smaller(larger(load<Floats>(sums), all<Floats>(-50.0f)), all<Floats>(50.0f));
+        store(all<Floats>(1.0f) / (exponential(all<Floats>(0.0f) - logit) + 1.0f), second);
+        for (std::size_t lane = 0; lane < count; ++lane) {
+            const std::size_t point = start + lane;
+            if (sample && point % sampled == 0) {
+                const float change = second[lane] - sample[point / sampled];
+                strip.change += 2.0f * (change < 0.0f ? -change : change);
+                sample[point / sampled] = second[lane];
+            }
+            if (last) {
+                first[point] = 1.0f - second[lane];
+                other[point] = second[lane];
+            } else {
+                const float difference = 2.0f * second[lane] - 1.0f;
+                terms.each([&](const auto& term) { term.send_single(difference, point); });
+            }
+        }
+    }
 }
 
 // Two labels in a Potts model: the difference of their marginals says all, so one value is filtered and not two.
 // `logits` holds the difference of the logits, one for each point.
 void binary_pass(const Pass& pass, std::size_t begin, std::size_t end, Strip& strip) {
-    float sums[lanes], second[lanes];
-    for (std::size_t start = begin; start < end; start += lanes) {
-        const std::size_t count = least(lanes, end - start);
-        for (std::size_t lane = 0; lane < count; ++lane) {
-            const std::size_t point = start + lane;
-            float sum = pass.logits[point];
-            for (std::size_t index = 0; pass.source && index < pass.term_count; ++index) {
-                const Term& term = pass.terms[index];
-                const int corners = term.lattice.dimensions + 1;
-                const std::int32_t* vertices = term.lattice.vertices + point * corners;
-                const float* weights = term.lattice.slice + point * corners;
-                float message = 0.0f;
-                for (int corner = 0; corner < corners; ++corner)
-                    message += weights[corner] * pass.source[term.offset + vertices[corner]];
-                sum += term.factor * message;
-            }
-            sums[lane] = sum;
-        }
-        for (std::size_t lane = count; lane < lanes; ++lane) sums[lane] = 0.0f;
-        const Floats logit = smaller(larger(load<Floats>(sums), all<Floats>(-50.0f)), all<Floats>(50.0f));
-        const Floats share = all<Floats>(1.0f) / (exponential(all<Floats>(0.0f) - logit) + 1.0f);
-        store(share, second);
-        for (std::size_t lane = 0; lane < count; ++lane) {
-            const std::size_t point = start + lane;
-            if (strip.sample && point % sampled == 0) {
-                const float change = second[lane] - strip.sample[point / sampled];
-                strip.change += 2.0f * (change < 0.0f ? -change : change);
-                strip.sample[point / sampled] = second[lane];
-            }
-            if (!pass.target) {
-                pass.marginals[point] = 1.0f - second[lane];
-                pass.marginals[pass.points + point] = second[lane];
-                continue;
-            }
-            const float difference = 2.0f * second[lane] - 1.0f;
-            for (std::size_t index = 0; index < pass.term_count; ++index) {
-                const Term& term = pass.terms[index];
-                const int corners = term.lattice.dimensions + 1;
-                const std::int32_t* vertices = term.lattice.vertices + point * corners;
-                const float* weights = term.lattice.splat + point * corners;
-                for (int corner = 0; corner < corners; ++corner)
-                    pass.target[term.offset + vertices[corner]] += weights[corner] * difference;
-            }
-        }
-    }
+    if (ImageTerms::fit(pass)) return pass_of_pairs<ImageTerms>(pass, begin, end, strip);
+    pass_of_pairs<AnyTerms>(pass, begin, end, strip);
 }
 
 const Kernels& kernels() {
