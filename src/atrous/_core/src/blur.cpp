@@ -10,7 +10,7 @@ constexpr std::size_t soon = 8;  // so many links ahead a row is asked for
 inline std::size_t vertex_of(std::int32_t link) { return static_cast<std::size_t>(link ^ (link >> 31)); }
 
 // What the next vertex of the chain counts: a half, and nothing where there is none. One load and one store for every
-// vertex; the previous row, unblurred, stays in registers.
+// vertex; what the previous row adds to it stays in registers.
 inline float weight_of_next(std::int32_t link) { return link < 0 ? 0.0f : 0.5f; }
 
 struct Singles {
@@ -40,37 +40,40 @@ struct Halves {
 template <int groups, typename Format, typename Element>
 void blur_rows(Element* values, std::size_t stride, const std::int32_t* chains, std::size_t count) {
     constexpr int line = 64 / sizeof(Element);
-    Row<groups> previous, current, next, blurred;
-    previous.clear();
-    float weight_of_previous = 0.0f;
-    Format::load(current, values + vertex_of(chains[0]) * stride);
-    for (std::size_t place = 0; place < count; ++place) {
+    Row<groups> from_previous, current, next;
+    from_previous.clear();
+    std::int32_t link = chains[0];
+    Format::load(current, values + vertex_of(link) * stride);
+    for (std::size_t place = 0; place + 1 < count; ++place) {
         const Element* later = values + vertex_of(chains[least(place + soon, count - 1)]) * stride;
         for (int part = 0; part < groups * 8; part += line) ATROUS_WRITE_SOON(later + part);
-        const std::int32_t link = chains[place], following = chains[least(place + 1, count - 1)];
-        const float weight = weight_of_next(link);
+        const std::int32_t following = chains[place + 1];
         Format::load(next, values + vertex_of(following) * stride);
-        blurred = current;
-        blurred.add(weight_of_previous, previous);
-        blurred.add(weight, next);
-        Format::store(blurred, values + vertex_of(link) * stride);
-        previous = current;
+        const float weight = weight_of_next(link);
+        from_previous.add(1.0f, current);
+        from_previous.add(weight, next);
+        Format::store(from_previous, values + vertex_of(link) * stride);
+        from_previous = current;
+        from_previous.scale(weight);
         current = next;
-        weight_of_previous = weight;
+        link = following;
     }
+    from_previous.add(1.0f, current);
+    Format::store(from_previous, values + vertex_of(link) * stride);
 }
 
 void blur_singles(float* values, const std::int32_t* chains, std::size_t count) {
-    float previous = 0.0f, weight_of_previous = 0.0f, current = values[vertex_of(chains[0])];
-    for (std::size_t place = 0; place < count; ++place) {
-        const std::int32_t link = chains[place];
-        const float weight = weight_of_next(link);
-        const float next = values[vertex_of(chains[least(place + 1, count - 1)])];
-        values[vertex_of(link)] = current + weight_of_previous * previous + weight * next;
-        previous = current;
+    std::int32_t link = chains[0];
+    float from_previous = 0.0f, current = values[vertex_of(link)];
+    for (std::size_t place = 0; place + 1 < count; ++place) {
+        const std::int32_t following = chains[place + 1];
+        const float next = values[vertex_of(following)], weight = weight_of_next(link);
+        values[vertex_of(link)] = current + from_previous + weight * next;
+        from_previous = weight * current;
         current = next;
-        weight_of_previous = weight;
+        link = following;
     }
+    values[vertex_of(link)] = current + from_previous;
 }
 
 void blur(float* values, std::size_t stride, const std::int32_t* chains, std::size_t count) {

@@ -9,6 +9,10 @@
 #include <cstring>
 #include <type_traits>
 
+#if defined(__AVX512F__) || defined(__F16C__)
+#include <immintrin.h>
+#endif
+
 namespace atrous {
 namespace ATROUS_VARIANT {
 
@@ -147,24 +151,32 @@ inline Vector smaller(const Vector& left, const Vector& right) {
     return chosen(left < right, left, right);
 }
 
-inline HalfFloats halves_joined(const Floats& x, bool product_of_maxima) {
-    HalfFloats low, high;
+inline HalfFloats low_half(const Floats& x) {
+    HalfFloats low;
     std::memcpy(&low, &x, sizeof low);
-    std::memcpy(&high, reinterpret_cast<const char*>(&x) + sizeof low, sizeof high);
-    return product_of_maxima ? larger(low, high) : low + high;
+    return low;
+}
+
+inline HalfFloats high_half(const Floats& x) {
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
+    return bits<HalfFloats>(_mm512_extractf32x8_ps(bits<__m512>(x), 1));  // others would go through memory
+#else
+    HalfFloats high;
+    std::memcpy(&high, reinterpret_cast<const char*>(&x) + sizeof high, sizeof high);
+    return high;
+#endif
 }
 
 inline float sum_of(const HalfFloats& x) {
     return ((x[0] + x[4]) + (x[1] + x[5])) + ((x[2] + x[6]) + (x[3] + x[7]));
 }
-inline float sum_of(const Floats& x) { return sum_of(halves_joined(x, false)); }
+inline float sum_of(const Floats& x) { return sum_of(low_half(x) + high_half(x)); }
 
 inline float largest_of(const HalfFloats& x) {
     float largest = x[0];
     for (int lane = 1; lane < 8; ++lane) largest = x[lane] > largest ? x[lane] : largest;
     return largest;
 }
-inline float largest_of(const Floats& x) { return largest_of(halves_joined(x, true)); }
 
 inline std::size_t least(std::size_t left, std::size_t right) { return left < right ? left : right; }
 

@@ -121,7 +121,7 @@ class Vertices {
     bool reserve(std::size_t more) {
         const std::size_t wanted = keys_.size() + more;
         if (wanted > table_.most_numbers()) return false;
-        if (wanted * 5 > table_.capacity() * 3) grow(wanted);
+        if (wanted * 5 > table_.capacity() * 2) grow(wanted);
         return true;
     }
     std::int32_t number(std::uint64_t key) {
@@ -142,7 +142,7 @@ class Vertices {
    private:
     void grow(std::size_t wanted) {
         std::size_t capacity = table_.capacity();
-        while (wanted * 5 > capacity * 3) capacity *= 2;
+        while (wanted * 5 > capacity * 2) capacity *= 2;
         table_.reset(capacity, key_bits_);
         for (std::size_t place = 0; place < keys_.size(); ++place) {
             if (place + 16 < keys_.size()) table_.prefetch(keys_[place + 16]);
@@ -202,8 +202,8 @@ class Builder {
     // False where the vertices are too many for the table.
     bool build() {
         std::atomic<bool> fits{true};
-        lattice_.vertices.reset(new std::int32_t[rows_ * width_ * corners_]);
-        lattice_.weights.reset(new float[rows_ * width_ * corners_]);
+        lattice_.vertices = Room<std::int32_t>(rows_ * width_ * corners_);
+        lattice_.weights = Room<float>(rows_ * width_ * corners_);
         in_strips(rows_, strips_, [&](std::size_t strip, std::size_t begin, std::size_t end) {
             if (!find_simplices(found_[strip], begin, end)) fits = false;
         });
@@ -296,16 +296,16 @@ class Builder {
     // Finds each vertex's neighbour in the direction of every axis, and lists the chains they form.
     void link() {
         const std::size_t size = lattice_.size;
-        std::vector<std::int32_t> next(corners_ * size);
+        Room<std::int32_t> next(corners_ * size);
         std::vector<std::uint8_t> follows(corners_ * size);
         in_strips(size, strips_, [&](std::size_t, std::size_t begin, std::size_t end) {
-            find_neighbours(begin, end, next.data(), follows.data());
+            find_neighbours(begin, end, next.get(), follows.data());
         });
         std::vector<std::vector<std::int32_t>> chains(corners_);
         in_strips(corners_, std::min<std::size_t>(strips_, corners_),
                   [&](std::size_t, std::size_t begin, std::size_t end) {
                       for (std::size_t axis = begin; axis < end; ++axis)
-                          chains[axis] = chains_of(next.data() + axis * size, follows.data() + axis * size);
+                          chains[axis] = chains_of(next.get() + axis * size, follows.data() + axis * size);
                   });
         lattice_.axes.assign(1, 0);
         for (const auto& chain : chains)

@@ -2,8 +2,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <vector>
+
+#include "room.hpp"
 
 // Functions that code compiled for several processors shares must leave no copy of their own behind: the linker would
 // keep one of them, perhaps one that another processor cannot run.
@@ -41,8 +42,8 @@ struct Lattice {
 
 // The same with memory of its own, as it is built.
 struct LatticeArrays {
-    std::unique_ptr<std::int32_t[]> vertices;
-    std::unique_ptr<float[]> weights;
+    Room<std::int32_t> vertices;
+    Room<float> weights;
     std::vector<std::int32_t> chains, owners;
     std::vector<std::int64_t> axes, ghosts;
     std::size_t size = 0;

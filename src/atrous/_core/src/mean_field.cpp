@@ -8,10 +8,10 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
-#include <memory>
 #include <new>
 
 #include "lattice.hpp"
+#include "room.hpp"
 #include "team.hpp"
 #include "variants.hpp"
 
@@ -23,11 +23,6 @@ constexpr float large_logit = 80.0f;
 // Blurring multiplies by up to two on each axis; halves must not overflow at 65504.
 constexpr float half_scale = 1.0f / 64;
 constexpr int settling_pass = 2;
-
-template <typename Element>
-std::unique_ptr<Element[]> room_for(std::size_t count) {
-    return std::unique_ptr<Element[]>(new Element[count]);
-}
 
 std::size_t share(std::size_t count, std::size_t part, std::size_t parts) { return count * part / parts; }
 
@@ -88,7 +83,7 @@ class Inference {
     Inference(const MeanField& task, bool careful)
         : task_(task), kernels_(atrous::kernels()), frame_(task.lattices[0]), points_(frame_.points()),
           strips_(frame_.strips), binary_(task.labels == 2 && !task.label_weights && !task.matrix && task.own.empty() &&
-                                          task.settle <= 0.0f && !careful),
+                                          task.settle <= 0.0f),
           stride_(binary_ ? 1 : padded(task.labels)),
           half_(task.half && !binary_ && kernels_.to_half) {
         order_terms();
@@ -100,12 +95,13 @@ class Inference {
         pass_.points = points_;
         pass_.logits = logits_.get();
         pass_.half_scale = half_scale;
-        pass_.label_weights = task.label_weights ? label_weights_.get() : nullptr;
-        pass_.matrix = task.matrix ? matrix_.get() : nullptr;
+        pass_.label_weights = task.label_weights ? label_weights_.data() : nullptr;
+        pass_.matrix = task.matrix ? matrix_.data() : nullptr;
         pass_.previous = previous_.get();
         pass_.marginals = task.marginals;
         pass_.settle = task.settle;
-        pass_.careful = careful;
+        // Only a Potts model leaves the largest logit of a point at 0 or above.
+        pass_.careful = careful || !potts();
     }
 
     // False where the unaries cannot be used.
@@ -115,6 +111,7 @@ class Inference {
                 if (!prepare(member)) usable = false;
                 clear(values_[0].get(), member);
                 if (!half_) clear(values_[1].get(), member);
+                if (base_) clear(base_.get(), member);
                 barrier.wait();
                 if (usable) iterate(member, barrier);
             }))
@@ -127,6 +124,12 @@ class Inference {
     }
 
    private:
+    bool potts() const {
+        const float* end = task_.label_weights ? task_.label_weights + task_.labels : nullptr;
+        return !task_.matrix && task_.own.empty() &&
+               std::none_of(task_.label_weights, end, [](float weight) { return weight < 0.0f; });
+    }
+
     void order_terms() {
         std::size_t offset = 0;
         for (std::size_t index = 0; index < task_.lattices.size(); ++index) {
@@ -142,24 +145,24 @@ class Inference {
     }
 
     void reserve() {
-        logits_ = room_for<float>(points_ * stride_);
-        values_[0] = room_for<float>(rows_ * stride_);
+        logits_ = Room<float>(points_ * stride_);
+        values_[0] = Room<float>(rows_ * stride_);
         if (half_)
-            halves_ = room_for<std::uint16_t>(rows_ * stride_);
+            halves_ = Room<std::uint16_t>(rows_ * stride_);
         else
-            values_[1] = room_for<float>(rows_ * stride_);
+            values_[1] = Room<float>(rows_ * stride_);
         if (task_.settle > 0.0f) {
-            settled_.reset(new std::uint8_t[points_]());
-            base_.reset(new float[rows_ * stride_]());
+            settled_.resize(points_);
+            base_ = Room<float>(rows_ * stride_);
             active_.resize(strips_);
         }
-        if (!task_.own.empty()) previous_ = room_for<float>(points_ * stride_);
-        if (task_.tolerance > 0.0f) sample_ = room_for<float>((points_ / sampled + 1) * stride_);
-        scratch_ = room_for<float>(strips_ * (tile_columns + 1) * padded(stride_));
-        label_weights_.reset(new float[stride_]());
-        if (task_.label_weights) std::copy_n(task_.label_weights, task_.labels, label_weights_.get());
+        if (!task_.own.empty()) previous_ = Room<float>(points_ * stride_);
+        if (task_.tolerance > 0.0f) sample_ = Room<float>((points_ / sampled + 1) * stride_);
+        scratch_ = Room<float>(strips_ * (tile_columns + 1) * padded(stride_));
+        label_weights_.resize(stride_);
+        if (task_.label_weights) std::copy_n(task_.label_weights, task_.labels, label_weights_.data());
         if (task_.matrix) {
-            matrix_.reset(new float[task_.labels * stride_]());
+            matrix_.resize(task_.labels * stride_);
             for (std::size_t row = 0; row < task_.labels; ++row)
                 for (std::size_t column = 0; column < task_.labels; ++column)
                     matrix_[column * stride_ + row] = task_.matrix[row * task_.labels + column];
@@ -210,8 +213,8 @@ class Inference {
         pass.source = source;
         pass.half = half_ && step > 0 ? halves_.get() : nullptr;
         pass.target = last ? nullptr : target;
-        const bool settling = settled_ && step >= settling_pass;
-        pass.settled = settling ? settled_.get() : nullptr;
+        const bool settling = !settled_.empty() && step >= settling_pass;
+        pass.settled = settling ? settled_.data() : nullptr;
         pass.base = settling && step == settling_pass && !last ? base_.get() : nullptr;
         if (settling && step > settling_pass && !last) {
             pass.active = active_[member].data();
@@ -252,7 +255,7 @@ class Inference {
             kernels_.to_half(target + begin, end - begin, half_scale, halves_.get() + begin);
             next = target;
         }
-        if (settled_ && step >= settling_pass)
+        if (!settled_.empty() && step >= settling_pass)
             start_from_base(next, member);
         else if (!half_ && source)
             clear(next, member);
@@ -300,9 +303,10 @@ class Inference {
     std::size_t stride_, rows_ = 0;
     bool half_;
     std::vector<Term> terms_;
-    std::unique_ptr<float[]> logits_, values_[2], base_, previous_, sample_, scratch_, label_weights_, matrix_;
-    std::unique_ptr<std::uint16_t[]> halves_;
-    std::unique_ptr<std::uint8_t[]> settled_;
+    Room<float> logits_, values_[2], base_, previous_, sample_, scratch_;
+    std::vector<float> label_weights_, matrix_;
+    Room<std::uint16_t> halves_;
+    std::vector<std::uint8_t> settled_;
     std::vector<std::vector<std::int32_t>> active_;
     std::vector<Strip> own_;
     Pass pass_{};
@@ -313,7 +317,7 @@ class Filtering {
    public:
     Filtering(const Lattice& lattice, bool transposed, std::size_t channels)
         : lattice_(lattice), transposed_(transposed), stride_(channels == 1 ? 1 : padded(channels)),
-          values_(room_for<float>(lattice.all_rows() * stride_)) {}
+          values_(Room<float>(lattice.all_rows() * stride_)) {}
 
     void run(const float* values, std::size_t channels, float* out) {
         const Kernels& kernels = atrous::kernels();
@@ -355,7 +359,7 @@ class Filtering {
     const Lattice& lattice_;
     bool transposed_;
     std::size_t stride_;
-    std::unique_ptr<float[]> values_;
+    Room<float> values_;
 };
 
 }  // namespace

@@ -38,18 +38,30 @@ void enlarge_argmax(Array<const float, nb::ndim<3>> logits, Array<const std::int
 }
 
 template <typename Element>
-nb::object owned(Element* data, std::size_t rows, std::size_t columns) {
-    nb::capsule owner(data, [](void* memory) noexcept { delete[] static_cast<Element*>(memory); });
-    return nb::cast(nb::ndarray<nb::numpy, Element>(data, {rows, columns}, owner));
+Element* address(atrous::Room<Element>& room) {
+    return room.get();
+}
+template <typename Element>
+Element* address(std::vector<Element>& values) {
+    values.reserve(1);  // so that there is one
+    return values.data();
+}
+
+// An array of Python's whose memory goes when it goes.
+template <typename Holder, typename... Sides>
+nb::object owned(Holder&& holder, Sides... sides) {
+    using Kept = std::decay_t<Holder>;
+    auto kept = std::make_unique<Kept>(std::move(holder));
+    auto* data = address(*kept);
+    nb::capsule owner(kept.get(), [](void* memory) noexcept { delete static_cast<Kept*>(memory); });
+    kept.release();
+    return nb::cast(nb::ndarray<nb::numpy, std::remove_pointer_t<decltype(data)>>(data, {sides...}, owner));
 }
 
 template <typename Element>
-nb::object owned(std::vector<Element>&& values) {
-    auto kept = std::make_unique<std::vector<Element>>(std::move(values));
-    std::vector<Element>* vector = kept.get();
-    nb::capsule owner(vector, [](void* memory) noexcept { delete static_cast<std::vector<Element>*>(memory); });
-    kept.release();
-    return nb::cast(nb::ndarray<nb::numpy, Element>(vector->data(), {vector->size()}, owner));
+nb::object listed(std::vector<Element>& values) {
+    const std::size_t size = values.size();
+    return owned(std::move(values), size);
 }
 
 nb::object lattice_of(Array<const float, nb::ndim<3>> features, std::size_t strips) {
@@ -64,10 +76,10 @@ nb::object lattice_of(Array<const float, nb::ndim<3>> features, std::size_t stri
     if (built == atrous::Built::not_finite) return nb::none();
     if (built == atrous::Built::too_wide) throw std::overflow_error("the packed keys of the vertices");
     const auto corners = static_cast<std::size_t>(dimensions) + 1;
-    return nb::make_tuple(owned(arrays.vertices.release(), points, corners),
-                          owned(arrays.weights.release(), points, corners), owned(std::move(arrays.chains)),
-                          owned(std::move(arrays.axes)), owned(std::move(arrays.owners)),
-                          owned(std::move(arrays.ghosts)), arrays.size);
+    return nb::make_tuple(owned(std::move(arrays.vertices), points, corners),
+                          owned(std::move(arrays.weights), points, corners), listed(arrays.chains),
+                          listed(arrays.axes), listed(arrays.owners),
+                          listed(arrays.ghosts), arrays.size);
 }
 
 // A lattice of Python's, read; `held` keeps its arrays alive.

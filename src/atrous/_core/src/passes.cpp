@@ -46,16 +46,16 @@ bool prepare(const float* unary, std::size_t labels, std::size_t points, std::si
 }
 
 // One kernel as the innermost loops see it: what does not change within a pass, where a compiler may keep it in
-// registers. `known` is the number of corners where that is known beforehand, and 0 where it is not.
-template <int known>
+// registers. `known_corners` and `known_stride` are 0 where they are not known beforehand.
+template <int known_corners, int known_stride>
 struct Local {
     const std::int32_t* vertices;
     const float *slice, *splat, *source;
     const std::uint16_t* half;
     float *target, *base;
     float factor;
-    int count;
-    std::size_t stride;
+    int any_corners;
+    std::size_t any_stride;
 
     Local() = default;
     Local(const Pass& pass, const Term& term)
@@ -64,16 +64,17 @@ struct Local {
           half(pass.half ? pass.half + term.offset * pass.stride : nullptr),
           target(pass.target ? pass.target + term.offset * pass.stride : nullptr),
           base(pass.base ? pass.base + term.offset * pass.stride : nullptr),
-          factor(pass.half ? term.factor / pass.half_scale : term.factor), count(term.lattice.dimensions + 1),
-          stride(pass.stride) {}
+          factor(pass.half ? term.factor / pass.half_scale : term.factor), any_corners(term.lattice.dimensions + 1),
+          any_stride(pass.stride) {}
 
-    int corners() const { return known > 0 ? known : count; }
-    std::size_t row(std::size_t point, int corner) const {
-        return static_cast<std::size_t>(vertices[point * corners() + corner]) * stride;
+    ATROUS_INLINE int corners() const { return known_corners > 0 ? known_corners : any_corners; }
+    ATROUS_INLINE std::size_t stride() const { return known_stride > 0 ? known_stride : any_stride; }
+    ATROUS_INLINE std::size_t row(std::size_t point, int corner) const {
+        return static_cast<std::size_t>(vertices[point * corners() + corner]) * stride();
     }
     // Slices: adds the message of this kernel.
     template <int groups>
-    void receive(Row<groups>& logits, std::size_t point, std::size_t offset) const {
+    ATROUS_INLINE void receive(Row<groups>& logits, std::size_t point, std::size_t offset) const {
         Row<groups> message;
         message.clear();
 #if defined(__F16C__)
@@ -88,60 +89,61 @@ struct Local {
     }
     // Splats: adds the marginals to the vertices.
     template <int groups>
-    void send(const Row<groups>& marginals, std::size_t point, std::size_t offset, float* to) const {
+    ATROUS_INLINE void send(const Row<groups>& marginals, std::size_t point, std::size_t offset, float* to) const {
         for (int corner = 0; corner < corners(); ++corner)
             marginals.add_to(splat[point * corners() + corner], to + row(point, corner) + offset);
     }
-    float receive_single(std::size_t point) const {
+    ATROUS_INLINE float receive_single(std::size_t point) const {
         float message = 0.0f;
         for (int corner = 0; corner < corners(); ++corner)
             message += slice[point * corners() + corner] * source[vertices[point * corners() + corner]];
         return factor * message;
     }
-    void send_single(float value, std::size_t point) const {
+    ATROUS_INLINE void send_single(float value, std::size_t point) const {
         for (int corner = 0; corner < corners(); ++corner)
             target[vertices[point * corners() + corner]] += splat[point * corners() + corner] * value;
     }
-    void ask_for(std::size_t point) const {
+    ATROUS_INLINE void ask_for(std::size_t point) const {
         for (int corner = 0; corner < corners(); ++corner) {
             const std::size_t place = row(point, corner);
-            for (std::size_t part = 0; source && part < stride; part += 16) ATROUS_READ_SOON(source + place + part);
-            for (std::size_t part = 0; half && part < stride; part += 32) ATROUS_READ_SOON(half + place + part);
-            for (std::size_t part = 0; target && part < stride; part += 16) ATROUS_WRITE_SOON(target + place + part);
+            for (std::size_t part = 0; part < stride(); part += 16) {
+                if (source) ATROUS_READ_SOON(source + place + part);
+                if (target) ATROUS_WRITE_SOON(target + place + part);
+                if (half && part % 32 == 0) ATROUS_READ_SOON(half + place + part);
+            }
         }
     }
 };
 
 // The two kernels of a colour image: five features and two. Every loop over corners is unrolled.
+template <int stride>
 struct ImageTerms {
-    Local<6> appearance;
-    Local<3> smoothness;
+    Local<6, stride> appearance;
+    Local<3, stride> smoothness;
 
     explicit ImageTerms(const Pass& pass) : appearance(pass, pass.terms[0]), smoothness(pass, pass.terms[1]) {}
-    static bool fit(const Pass& pass) {
-        return pass.term_count == 2 && pass.terms[0].lattice.dimensions == 5 && pass.terms[1].lattice.dimensions == 2;
-    }
     template <typename Work>
-    void each(const Work& work) const {
+    ATROUS_INLINE void each(const Work& work) const {
         work(appearance);
         work(smoothness);
     }
     // Of the largest lattice: others stay in the cache.
-    void ask_for(std::size_t point) const { appearance.ask_for(point); }
+    ATROUS_INLINE void ask_for(std::size_t point) const { appearance.ask_for(point); }
 };
 
+template <int stride>
 struct AnyTerms {
-    Local<0> terms[most_terms];
+    Local<0, stride> terms[most_terms];
     std::size_t count;
 
     explicit AnyTerms(const Pass& pass) : count(pass.term_count) {
-        for (std::size_t index = 0; index < count; ++index) terms[index] = Local<0>(pass, pass.terms[index]);
+        for (std::size_t index = 0; index < count; ++index) terms[index] = Local<0, stride>(pass, pass.terms[index]);
     }
     template <typename Work>
-    void each(const Work& work) const {
+    ATROUS_INLINE void each(const Work& work) const {
         for (std::size_t index = 0; index < count; ++index) work(terms[index]);
     }
-    void ask_for(std::size_t point) const {
+    ATROUS_INLINE void ask_for(std::size_t point) const {
         if (count > 0) terms[0].ask_for(point);
     }
 };
@@ -167,17 +169,17 @@ inline double renewed(const Row<groups>& row, float* sample) {
 }
 
 // Rows of up to 64 labels and a Potts model, perhaps with a weight for each label: all in registers.
-template <int groups, typename Terms>
+template <int groups, template <int> class AllTerms>
 void pass_in_registers(const Pass& pass, std::size_t begin, std::size_t end, Strip& strip) {
     constexpr std::size_t stride = groups * 8;
-    const Terms terms(pass);
+    const AllTerms<stride> terms(pass);
     const bool receives = pass.source || pass.half, weighted = pass.label_weights, careful = pass.careful;
     const std::int32_t* const active = pass.active;
     const std::uint8_t* const settled = pass.settled;
     float *const logits = pass.logits, *const sample = strip.sample, *const scratch = strip.scratch;
     float *const target = pass.target, *const base = pass.base;
-    Row<groups> row, message, weights, largest;
-    largest.set(absent);
+    Row<groups> row, message, weights;
+    Most most;
     if (weighted) weights.load(pass.label_weights);
     for (std::size_t place = begin; place < end; ++place) {
         const std::size_t later = least(place + ahead, end - 1);
@@ -196,7 +198,7 @@ void pass_in_registers(const Pass& pass, std::size_t begin, std::size_t end, Str
         } else if (receives) {
             terms.each([&](const auto& term) { term.receive(row, point, 0); });
         }
-        largest.keep_larger(row);
+        most.see(row);
         if (careful) {
             message.set(row.largest());
             row.add(-1.0f, message);
@@ -214,8 +216,7 @@ void pass_in_registers(const Pass& pass, std::size_t begin, std::size_t end, Str
             terms.each([&](const auto& term) { term.send(row, point, 0, term.base); });
         }
     }
-    const float top = largest.largest();
-    strip.largest = top > strip.largest ? top : strip.largest;
+    strip.see(most.value());
     if (!target) write_out(pass, scratch, stride, begin, end);
 }
 
@@ -238,7 +239,8 @@ inline void take_off_own(const Pass& pass, std::size_t point, float* message) {
 }
 
 // The message as a row of its own, and what the compatibility makes of it.
-inline void receive_apart(const Pass& pass, const AnyTerms& terms, std::size_t point, float* message, float* logits) {
+template <typename Terms>
+void receive_apart(const Pass& pass, const Terms& terms, std::size_t point, float* message, float* logits) {
     in_chunks(pass.stride, [&](auto groups, std::size_t offset) {
         Row<decltype(groups)::value> row;
         row.clear();
@@ -251,43 +253,39 @@ inline void receive_apart(const Pass& pass, const AnyTerms& terms, std::size_t p
         logits[label] += (pass.label_weights ? pass.label_weights[label] : 1.0f) * message[label];
 }
 
-// The logits of one point as marginals, in place.
-inline void soften(const Pass& pass, float shift, float* row) {
+inline float largest_in(const float* row, std::size_t stride) {
+    Most most;
+    in_chunks(stride, [&](auto groups, std::size_t offset) {
+        Row<decltype(groups)::value> part;
+        part.load(row + offset);
+        most.see(part);
+    });
+    return most.value();
+}
+
+// Takes the exponential of every logit, less `shift`, in place, and returns their sum.
+inline float exponentials_in(float* row, std::size_t stride, float shift, Most& most) {
     float sum = 0.0f;
-    in_chunks(pass.stride, [&](auto groups, std::size_t offset) {
+    in_chunks(stride, [&](auto groups, std::size_t offset) {
         Row<decltype(groups)::value> part, shifts;
         part.load(row + offset);
+        most.see(part);
         shifts.set(shift);
         part.add(-1.0f, shifts);
         sum += part.exponentials();
         part.store(row + offset);
     });
-    const float factor = 1.0f / sum;
-    in_chunks(pass.stride, [&](auto groups, std::size_t offset) {
-        Row<decltype(groups)::value> part;
-        part.load(row + offset);
-        part.scale(factor);
-        part.store(row + offset);
-    });
-}
-
-inline float largest_in(const float* row, std::size_t stride) {
-    float largest = absent;
-    in_chunks(stride, [&](auto groups, std::size_t offset) {
-        Row<decltype(groups)::value> part;
-        part.load(row + offset);
-        const float top = part.largest();
-        largest = top > largest ? top : largest;
-    });
-    return largest;
+    return sum;
 }
 
 // Any number of labels and any compatibility: a row lies in memory, and parts of it go through the registers.
+template <typename Terms>
 void pass_in_memory(const Pass& pass, std::size_t begin, std::size_t end, Strip& strip) {
-    const AnyTerms terms(pass);
+    const Terms terms(pass);
     const std::size_t stride = pass.stride;
     const bool receives = pass.source || pass.half, apart = pass.previous || pass.matrix || pass.label_weights;
     float* message = strip.scratch + tile_columns * stride;
+    Most most;
     for (std::size_t place = begin; place < end; ++place) {
         const std::size_t later = least(place + ahead, end - 1);
         terms.ask_for(pass.active ? static_cast<std::size_t>(pass.active[later]) : later);
@@ -306,33 +304,46 @@ void pass_in_memory(const Pass& pass, std::size_t begin, std::size_t end, Strip&
                 part.store(row + offset);
             });
         }
-        const float largest = largest_in(row, stride);
-        soften(pass, largest, row);
-        if (pass.previous) std::memcpy(pass.previous + point * stride, row, stride * sizeof(float));
-        const bool settles = pass.base && largest_in(row, stride) > 1.0f - pass.settle;
+        const float shift = pass.careful ? largest_in(row, stride) : 0.0f;
+        const float factor = 1.0f / exponentials_in(row, stride, shift, most);
+        const bool settles = pass.base && largest_in(row, stride) * factor > 1.0f - pass.settle;
         in_chunks(stride, [&](auto groups, std::size_t offset) {
             Row<decltype(groups)::value> part;
             part.load(row + offset);
+            part.scale(factor);
             if (strip.sample && point % sampled == 0)
                 strip.change += renewed(part, strip.sample + point / sampled * stride + offset);
-            if (pass.target) terms.each([&](const auto& term) { term.send(part, point, offset, term.target); });
-            if (settles) terms.each([&](const auto& term) { term.send(part, point, offset, term.base); });
+            if (pass.previous) part.store(pass.previous + point * stride + offset);
+            if (!pass.target) return part.store(row + offset);
+            terms.each([&](const auto& term) { term.send(part, point, offset, term.target); });
+            if (!settles) return;
+            terms.each([&](const auto& term) { term.send(part, point, offset, term.base); });
+            part.store(pass.logits + point * stride + offset);
         });
-        if (settles) {
-            pass.settled[point] = 1;
-            std::memcpy(pass.logits + point * stride, row, stride * sizeof(float));
-        }
+        if (settles) pass.settled[point] = 1;
     }
+    strip.see(most.value());
     if (!pass.target) write_out(pass, strip.scratch, stride, begin, end);
+}
+
+// The kernels of a colour image, of the larger lattice first.
+inline bool of_image(const Pass& pass) {
+    return pass.term_count == 2 && pass.terms[0].lattice.dimensions == 5 && pass.terms[1].lattice.dimensions == 2;
+}
+
+template <template <int> class Terms>
+void pass_with(const Pass& pass, std::size_t begin, std::size_t end, Strip& strip) {
+    if (pass.stride > most_channels || pass.matrix || pass.previous)
+        return pass_in_memory<Terms<0>>(pass, begin, end, strip);
+    in_chunks(pass.stride, [&](auto groups, std::size_t) {
+        pass_in_registers<decltype(groups)::value, Terms>(pass, begin, end, strip);
+    });
 }
 
 void pass(const Pass& pass, std::size_t begin, std::size_t end, Strip& strip) {
     if (begin == end) return;
-    if (pass.stride > most_channels || pass.matrix || pass.previous) return pass_in_memory(pass, begin, end, strip);
-    in_chunks(pass.stride, [&](auto groups, std::size_t) {
-        if (ImageTerms::fit(pass)) return pass_in_registers<decltype(groups)::value, ImageTerms>(pass, begin, end, strip);
-        pass_in_registers<decltype(groups)::value, AnyTerms>(pass, begin, end, strip);
-    });
+    if (of_image(pass)) return pass_with<ImageTerms>(pass, begin, end, strip);
+    pass_with<AnyTerms>(pass, begin, end, strip);
 }
 
 template <typename Terms>
@@ -373,8 +384,8 @@ void pass_of_pairs(const Pass& pass, std::size_t begin, std::size_t end, Strip& 
 // Two labels in a Potts model: the difference of their marginals says all, so one value is filtered and not two.
 // `logits` holds the difference of the logits, one for each point.
 void binary_pass(const Pass& pass, std::size_t begin, std::size_t end, Strip& strip) {
-    if (ImageTerms::fit(pass)) return pass_of_pairs<ImageTerms>(pass, begin, end, strip);
-    pass_of_pairs<AnyTerms>(pass, begin, end, strip);
+    if (of_image(pass)) return pass_of_pairs<ImageTerms<1>>(pass, begin, end, strip);
+    pass_of_pairs<AnyTerms<1>>(pass, begin, end, strip);
 }
 
 const Kernels& kernels() {

@@ -72,6 +72,8 @@ struct Strip {
     double change = 0;         // of the sampled marginals since the pass before
     float* sample = nullptr;   // [points / sampled + 1][stride] or null
     float* scratch = nullptr;  // [tile_columns + 1][stride], at least 8 each
+
+    ATROUS_INLINE void see(float logit) { largest = logit > largest ? logit : largest; }
 };
 
 // Every sixteenth point is asked how its marginals change.
