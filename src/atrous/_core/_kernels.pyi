@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,3 +18,32 @@ def enlarge_argmax(
     threads: int,
     /,
 ) -> None: ...
+def lattice_of(
+    features: NDArray[np.float32], strips: int, /
+) -> (
+    tuple[
+        NDArray[np.int32],
+        NDArray[np.float32],
+        NDArray[np.int32],
+        NDArray[np.int64],
+        NDArray[np.int32],
+        NDArray[np.int64],
+        int,
+    ]
+    | None
+): ...
+def filtered(lattice: Any, values: NDArray[np.float32], transposed: bool, out: NDArray[np.float32], /) -> None: ...
+def mean_field(
+    unary: NDArray[np.float32],
+    lattices: list[Any],
+    weights: list[float],
+    iterations: int,
+    from_probabilities: bool,
+    compatibility: NDArray[np.float32] | None,
+    self_responses: list[NDArray[np.float32]] | None,
+    half: bool,
+    settle: float,
+    tolerance: float,
+    out: NDArray[np.float32],
+    /,
+) -> bool: ...

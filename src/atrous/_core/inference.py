@@ -37,7 +37,7 @@ def mean_field(
 
     `precision` float16 keeps the blurred values in half the memory where the processor converts them. `settle` > 0:
     a point whose largest marginal exceeds 1 - settle after the second iteration keeps its marginals. `tolerance` > 0:
-    iterations end once the mean change of all marginals is below it.
+    once the mean change of the marginals, asked at every sixteenth point, is below it, one more iteration is the last.
 
     Raises `ValueError` for arrays of other shapes or lattices that do not belong together.
 

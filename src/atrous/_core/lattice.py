@@ -88,8 +88,8 @@ def build_lattice(
     arrays = lattice_arrays(np.ascontiguousarray(features), strips)
     if arrays is None:
         raise ValueError("features hold NaN or infinity; every feature of every point must be a finite number")
-    vertices, weights, *structure = arrays
-    lattice = Lattice(vertices, weights, weights, *structure, shape=(rows, width))
+    vertices, weights, chains, axes, owners, ghosts, size = arrays
+    lattice = Lattice(vertices, weights, weights, chains, axes, owners, ghosts, size, (rows, width))
     return lattice if normalisation == "none" else _normalised(lattice, normalisation)
 
 

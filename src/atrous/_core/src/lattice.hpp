@@ -61,7 +61,7 @@ void filter(const Lattice& lattice, const float* values, std::size_t channels, b
 // What mean field needs to know, and what it leaves behind.
 struct MeanField {
     const float* unary;  // [labels][points]
-    std::size_t labels;
+    std::size_t labels, points;
     std::vector<Lattice> lattices;
     std::vector<float> weights;
     std::vector<const float*> own;  // what a point's value adds to its own, per lattice; empty: that stays in

@@ -78,10 +78,19 @@ void spread_ghosts(const Lattice& lattice, Element* values, std::size_t stride, 
 // Values padded to whole vectors: one number alone, or a multiple of eight.
 std::size_t padded(std::size_t values) { return (values + 7) / 8 * 8; }
 
+// The rows and strips in which the points are visited: where there is no lattice, one long row.
+Lattice frame_of(const MeanField& task) {
+    if (!task.lattices.empty()) return task.lattices[0];
+    Lattice frame{};
+    frame.rows = frame.strips = 1;
+    frame.width = task.points;
+    return frame;
+}
+
 class Inference {
    public:
     Inference(const MeanField& task, bool careful)
-        : task_(task), kernels_(atrous::kernels()), frame_(task.lattices[0]), points_(frame_.points()),
+        : task_(task), kernels_(atrous::kernels()), frame_(frame_of(task)), points_(task.points),
           strips_(frame_.strips), binary_(task.labels == 2 && !task.label_weights && !task.matrix && task.own.empty() &&
                                           task.settle <= 0.0f),
           stride_(binary_ ? 1 : padded(task.labels)),
@@ -297,7 +306,7 @@ class Inference {
 
     const MeanField& task_;
     const Kernels& kernels_;
-    const Lattice& frame_;
+    const Lattice frame_;
     std::size_t points_, strips_;
     bool binary_;
     std::size_t stride_, rows_ = 0;

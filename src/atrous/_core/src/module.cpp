@@ -118,6 +118,7 @@ bool mean_field(Array<const float, nb::ndim<2>> unary, nb::list lattices, nb::li
     atrous::MeanField task{};
     task.unary = unary.data();
     task.labels = unary.shape(0);
+    task.points = unary.shape(1);
     for (nb::handle lattice : lattices) task.lattices.push_back(lattice_in(lattice, held));
     for (nb::handle weight : weights) task.weights.push_back(nb::cast<float>(weight));
     for (std::size_t index = 0; own && index < nb::len(*own); ++index)

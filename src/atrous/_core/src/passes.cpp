@@ -7,6 +7,7 @@ namespace ATROUS_VARIANT {
 
 constexpr std::size_t ahead = 6;     // so many points ahead the rows of the vertices are asked for
 constexpr float absent = -1e30f;     // the logit of a label that only fills up a row
+constexpr float lowest_float = -3.4028235e38f;
 constexpr float off_by = 0.01f;      // probabilities may sum to as much more or less than one
 constexpr float least_probability = 1e-5f;
 
@@ -15,7 +16,7 @@ bool prepare(const float* unary, std::size_t labels, std::size_t points, std::si
     static_assert(tile_columns % lanes == 0, "whole vectors");
     const std::size_t count = end - begin;
     float column[tile_columns] = {}, ready[tile_columns], sums[tile_columns] = {}, largest[tile_columns];
-    for (std::size_t lane = 0; lane < tile_columns; ++lane) largest[lane] = absent;
+    for (std::size_t lane = 0; lane < tile_columns; ++lane) largest[lane] = lowest_float;
     Floats wrong = all<Floats>(0.0f), lowest = all<Floats>(0.0f);
     for (std::size_t label = 0; label < labels; ++label) {
         std::memcpy(column, unary + label * points + begin, count * sizeof(float));

@@ -47,6 +47,8 @@ struct Simplex {
 // Into the plane in which the coordinates sum to zero.
 template <int dimensions>
 inline void elevate(const float* features, std::size_t points, std::size_t first, int count, Floats* elevated) {
+    // Rounded to single precision first, as the peers do: a point on the border of two simplices else falls into the other.
+    const double spread = static_cast<float>((dimensions + 1) * std::sqrt(2.0 / 3.0));
     Floats sum = all<Floats>(0.0f);
     for (int axis = dimensions; axis > 0; --axis) {
         const float* from = features + (axis - 1) * points + first;
@@ -55,8 +57,7 @@ inline void elevate(const float* features, std::size_t points, std::size_t first
             for (int lane = 0; lane < count; ++lane) rest[lane] = from[lane];
             from = rest;
         }
-        const float scale = static_cast<float>((dimensions + 1) * std::sqrt(2.0 / 3.0) /
-                                               std::sqrt(static_cast<double>(axis) * (axis + 1)));
+        const float scale = static_cast<float>(spread / std::sqrt(static_cast<double>(axis) * (axis + 1)));
         const Floats scaled = load<Floats>(from) * scale;
         elevated[axis] = sum - scaled * static_cast<float>(axis);
         sum += scaled;
