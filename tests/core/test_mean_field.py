@@ -261,7 +261,7 @@ def steps_and_tolerances(labels: int) -> tuple[Pairwise, list[NDArray[np.float32
     """Return kernels, the marginals after 0 to 8 iterations, and tolerances with the first iteration below each."""
     unary, pairwise = probabilities(labels, 61 * 53), kernels_of((61, 53), threads=3)
     steps = [mean_field(unary, pairwise, iterations=count, from_probabilities=True) for count in range(9)]
-    changes = [np.abs(after - before).mean() for before, after in pairs(steps)]
+    changes = [np.abs(after - before)[:, ::16].mean() for before, after in pairs(steps)]
     assert changes == sorted(changes, reverse=True)
     return pairwise, steps, [(last, (changes[last - 2] * changes[last - 1]) ** 0.5) for last in (2, 4, 6)]
 

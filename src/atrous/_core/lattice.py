@@ -121,7 +121,8 @@ def filtered(lattice: Lattice, values: NDArray[np.float32], *, transposed: bool 
     values = np.asarray(values)
     if values.dtype != np.float32 or values.ndim != 2 or values.shape[1] != lattice.points:
         raise ValueError(
-            f"values are {values.dtype} of shape {values.shape}; float32 of shape (channels, {lattice.points}) is needed"
+            f"values are {values.dtype} of shape {values.shape}; float32 of shape (channels, {lattice.points}) is "
+            "needed"
         )
     out = np.empty(values.shape, np.float32)
     kernels().filtered(lattice, np.ascontiguousarray(values), transposed, out)
@@ -141,8 +142,8 @@ def _normalised(lattice: Lattice, normalisation: Normalisation) -> Lattice:
 def _check_features(features: NDArray[Any], normalisation: str) -> None:
     if features.dtype != np.float32 or features.ndim != 3 or 0 in features.shape:
         raise ValueError(
-            f"features are {features.dtype} of shape {features.shape}; float32 of shape (d, rows, width) is needed, each "
-            "at least 1"
+            f"features are {features.dtype} of shape {features.shape}; float32 of shape (d, rows, width) is needed, "
+            "each at least 1"
         )
     if normalisation not in get_args(Normalisation):
         raise ValueError(f"normalisation is {normalisation!r}; symmetric, before, after or none is accepted")
