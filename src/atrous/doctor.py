@@ -27,13 +27,15 @@ def findings() -> dict[str, str]:
     True
     """
     from atrous._core import implementation
+    from atrous._core.implementations import kernels
 
     rows = {"atrous": version("atrous"), "python": platform.python_version(), "system": platform.platform()}
     rows["processors"] = str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
-    rows["kernels"] = {
-        "compiled": "compiled",
-        "numpy": "NumPy twins (slower): no compiler was there when atrous was installed",
-    }[implementation()]
+    rows["kernels"] = (
+        f"compiled, {kernels().variant()}"
+        if implementation() == "compiled"
+        else "NumPy twins (slower): no compiler was there when atrous was installed"
+    )
     rows |= {name: _version(name) for name in _CORE}
     rows["cv2.ximgproc"] = _contributed()
     rows |= {f"extra {name}": _extra(name, packages) for name, packages in _PARTS.items()}

@@ -10,6 +10,7 @@
 
 #include "kernels.hpp"
 #include "lattice.hpp"
+#include "variants.hpp"
 
 namespace nb = nanobind;
 
@@ -141,6 +142,8 @@ NB_MODULE(_kernels, module) {
     using release = nb::call_guard<nb::gil_scoped_release>;
     module.def("confusion", &confusion, release());
     module.def("enlarge_argmax", &enlarge_argmax, release());
+    module.def("variant", [] { return atrous::kernels().name; });
+    module.def("use_variant", &atrous::use_kernels);
     module.def("lattice_of", &lattice_of);
     module.def("filtered", &filtered);
     module.def("mean_field", &mean_field, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),

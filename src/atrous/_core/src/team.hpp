@@ -1,7 +1,9 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <cstddef>
+#include <mutex>
 #include <system_error>
 #include <thread>
 #include <vector>
@@ -9,7 +11,8 @@
 namespace atrous {
 
 // Where the threads of a team wait for each other. Work between two barriers takes about a millisecond, so a thread
-// first looks again and again; where there are more threads than processors that would be a waste, so it then gives way.
+// first looks again and again. Where others want the processor, that would take from the very thread that is waited for,
+// so it then sleeps.
 class Barrier {
    public:
     explicit Barrier(std::size_t members) : members_(members) {}
@@ -18,16 +21,36 @@ class Barrier {
         const std::size_t round = round_.load(std::memory_order_acquire);
         if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == members_) {
             arrived_.store(0, std::memory_order_relaxed);
-            round_.store(round + 1, std::memory_order_release);
+            {
+                const std::lock_guard<std::mutex> lock(mutex_);
+                round_.store(round + 1, std::memory_order_release);
+            }
+            if (sleepers_.load(std::memory_order_acquire) > 0) next_round_.notify_all();
             return;
         }
-        for (int look = 0; round_.load(std::memory_order_acquire) == round; ++look)
-            if (look > 2000) std::this_thread::yield();
+        for (int look = 0; look < looks; ++look) {
+            if (round_.load(std::memory_order_acquire) != round) return;
+            breathe();
+        }
+        std::unique_lock<std::mutex> lock(mutex_);
+        sleepers_.fetch_add(1, std::memory_order_acq_rel);
+        next_round_.wait(lock, [&] { return round_.load(std::memory_order_acquire) != round; });
+        sleepers_.fetch_sub(1, std::memory_order_acq_rel);
     }
 
    private:
+    static constexpr int looks = 1500;  // some 50 microseconds
+
+    static void breathe() {
+#if defined(__x86_64__) && defined(__GNUC__)
+        __builtin_ia32_pause();
+#endif
+    }
     const std::size_t members_;
     std::atomic<std::size_t> arrived_{0}, round_{0};
+    std::atomic<int> sleepers_{0};
+    std::mutex mutex_;
+    std::condition_variable next_round_;
 };
 
 // Calls work(member, barrier) on `members` threads at once, the first of them this one; `work` must not throw.

@@ -107,8 +107,14 @@ struct Kernels {
 
 constexpr std::size_t most_channels = 64;
 
-// The kernels for this processor.
+// The best kernels that this processor runs, or those that were chosen.
 const Kernels& kernels();
+
+// The best first.
+std::vector<const Kernels*> all_kernels();
+
+// Chooses kernels by name; false where this processor does not run them, or there are none of that name.
+bool use_kernels(const char* name);
 
 namespace avx512 {
 const Kernels& kernels();
