@@ -3,7 +3,7 @@
 from atrous._core.counting import confusion
 from atrous._core.enlarging import enlarge_argmax
 from atrous._core.implementations import implementation
-from atrous._core.inference import mean_field, self_response
+from atrous._core.inference import mean_field, peaks, self_response
 from atrous._core.lattice import Lattice, build_lattice, filtered
 
 __all__ = [
@@ -14,5 +14,6 @@ __all__ = [
     "filtered",
     "implementation",
     "mean_field",
+    "peaks",
     "self_response",
 ]

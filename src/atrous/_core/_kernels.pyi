@@ -41,6 +41,7 @@ def mean_field(
     weights: list[float],
     iterations: int,
     from_probabilities: bool,
+    kept: NDArray[np.int32] | None,
     compatibility: NDArray[np.float32] | None,
     self_responses: list[NDArray[np.float32]] | None,
     half: bool,
@@ -49,3 +50,4 @@ def mean_field(
     out: NDArray[np.float32],
     /,
 ) -> bool: ...
+def peaks(values: NDArray[np.float32], threads: int, largest: NDArray[np.float32], /) -> None: ...

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from atrous._core.implementations import kernels
+from atrous._core.implementations import available_threads, kernels
 from atrous._core.lattice import Lattice
 
 
@@ -18,6 +18,7 @@ def mean_field(
     *,
     iterations: int,
     from_probabilities: bool,
+    kept: NDArray[np.int32] | None = None,
     compatibility: NDArray[np.float32] | None = None,
     self_message: bool = True,
     precision: Literal["float32", "float16"] = "float32",
@@ -35,6 +36,9 @@ def mean_field(
     it is (labels,), and minus the product with the matrix where it is (labels, labels). Without `self_message`, what a
     point tells itself is taken off.
 
+    `kept` names labels in ascending order; the probabilities of the others are added up, and they take part as one,
+    whose number in `compatibility` stands last. In the result it is shared out in proportion to their probabilities.
+
     `precision` float16 keeps the blurred values in half the memory where the processor converts them. `settle` > 0:
     a point whose largest marginal exceeds 1 - settle after the second iteration keeps its marginals. `tolerance` > 0:
     once the mean change of the marginals, asked at every sixteenth point, is below it, one more iteration is the last.
@@ -45,7 +49,9 @@ def mean_field(
     2011, algorithm 1.
     """
     unary = np.ascontiguousarray(unary)
-    _check(unary, pairwise, compatibility)
+    if kept is not None:
+        kept = np.ascontiguousarray(kept, np.int32)
+    _check(unary, pairwise, len(unary) if kept is None else len(kept) + 1, compatibility)
     lattices = [lattice for lattice, _ in pairwise]
     own = None if self_message else [self_response(lattice) for lattice in lattices]
     marginals = np.empty(unary.shape, np.float32)
@@ -55,6 +61,7 @@ def mean_field(
         [float(weight) for _, weight in pairwise],
         iterations,
         from_probabilities,
+        kept,
         None if compatibility is None else np.ascontiguousarray(compatibility, np.float32),
         own,
         precision == "float16",
@@ -63,6 +70,17 @@ def mean_field(
         marginals,
     )
     return marginals if usable else None
+
+
+def peaks(values: NDArray[np.float32], *, threads: int | None = None) -> NDArray[np.float32]:
+    """Return the largest value (labels,) of every label of (labels, points) float32.
+
+    >>> peaks(np.float32([[1, 3, 2], [0, 0, 0]])).tolist()
+    [3.0, 0.0]
+    """
+    largest = np.empty(len(values), np.float32)
+    kernels().peaks(np.ascontiguousarray(values, np.float32), available_threads(threads), largest)
+    return largest
 
 
 def self_response(lattice: Lattice) -> NDArray[np.float32]:
@@ -79,11 +97,14 @@ def self_response(lattice: Lattice) -> NDArray[np.float32]:
 
 
 def _check(
-    unary: NDArray[Any], pairwise: Sequence[tuple[Lattice, float]], compatibility: NDArray[np.float32] | None
+    unary: NDArray[Any],
+    pairwise: Sequence[tuple[Lattice, float]],
+    labels: int,
+    compatibility: NDArray[np.float32] | None,
 ) -> None:
     if unary.dtype != np.float32 or unary.ndim != 2 or 0 in unary.shape:
         raise ValueError(f"unary is {unary.dtype} of shape {unary.shape}; float32 of shape (labels, points) is needed")
-    labels, points = unary.shape
+    points = unary.shape[1]
     for lattice, _ in pairwise:
         if lattice.points != points or lattice.strips != pairwise[0][0].strips:
             raise ValueError(

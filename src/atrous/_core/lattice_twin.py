@@ -64,6 +64,7 @@ def mean_field(
     weights: list[float],
     iterations: int,
     from_probabilities: bool,
+    kept: NDArray[np.int32] | None,
     compatibility: Floats | None,
     self_responses: list[Floats] | None,
     half: bool,
@@ -80,6 +81,10 @@ def mean_field(
     logits = _logits(unary, from_probabilities)
     if logits is None:
         return False
+    rest = np.setdiff1d(np.arange(len(unary)), np.arange(len(unary)) if kept is None else kept)
+    if len(rest):
+        merged = np.concatenate([unary[kept], unary[rest].sum(axis=0, keepdims=True)])
+        logits = np.log(np.clip(merged, _LEAST_PROBABILITY, 1)).T
     message = _message(lattices, weights, self_responses)
     marginals = _softmax(logits)
     settled = np.zeros(len(marginals), bool)
@@ -94,8 +99,18 @@ def mean_field(
             iterations = min(iterations, iteration + 1)
         if settle > 0 and iteration == _SETTLING_ITERATION:
             settled = marginals.max(axis=1) > 1 - settle
-    out[:] = marginals.T
+    if len(rest):
+        weights_of_rest = unary[rest] + _LEAST_PROBABILITY
+        out[kept] = marginals[:, :-1].T
+        out[rest] = weights_of_rest * (marginals[:, -1] / weights_of_rest.sum(axis=0))
+    else:
+        out[:] = marginals.T
     return True
+
+
+def peaks(values: Floats, threads: int, largest: Floats, /) -> None:
+    """Write the largest value of every row to `largest`."""
+    np.max(values, axis=1, out=largest)
 
 
 def _message(

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from atrous._core.lattice_twin import filtered, lattice_of, mean_field
+from atrous._core.lattice_twin import filtered, lattice_of, mean_field, peaks
 
-__all__ = ["confusion", "enlarge_argmax", "filtered", "lattice_of", "mean_field"]
+__all__ = ["confusion", "enlarge_argmax", "filtered", "lattice_of", "mean_field", "peaks"]
 
 _BLOCK = 1 << 20
 

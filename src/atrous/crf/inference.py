@@ -15,7 +15,7 @@ from atrous.crf.exact import check_memory, exact_mean_field
 from atrous.crf.features import Shape, Spacing, image_features, position_features
 from atrous.crf.lattice import Lattice, check_settings, image_settings
 from atrous.crf.parameters import VAST, compatibility_array, number
-from atrous.crf.pruning import merged
+from atrous.crf.pruning import likely, rest_apart, softened
 
 if TYPE_CHECKING:
     from atrous.crf.dense_crf import DenseCRF
@@ -98,21 +98,23 @@ def _inferred(
     crf: DenseCRF, unary: Unary, compatibility: NDArray[np.float32] | None, lattices: Lattices
 ) -> NDArray[np.float32] | None:
     """Return the marginals (labels, points) by the lattices, None where the unary cannot be used."""
-    few = merged(unary, crf.prune) if crf.prune and lattices else None
-    values = unary.values if few is None else few.unary.values
-    marginals = _core.mean_field(
-        values,
+    kept = None
+    if crf.prune and lattices:
+        unary = softened(unary)
+        kept = likely(unary.values, crf.prune, crf.threads)
+    return _core.mean_field(
+        unary.values,
         lattices,
         iterations=crf.iterations if lattices else 0,
         from_probabilities=unary.name == "probabilities",
-        compatibility=compatibility if few is None else few.compatibility(compatibility),
+        kept=kept,
+        compatibility=compatibility if kept is None else rest_apart(compatibility, kept),
         self_message=crf.self_message,
         precision=crf.precision,
         settle=crf.settle,
         # The mean change is over all labels, also those that were merged.
-        tolerance=crf.tolerance * len(unary.values) / len(values),
+        tolerance=crf.tolerance if kept is None else crf.tolerance * len(unary.values) / (len(kept) + 1),
     )
-    return marginals if few is None or marginals is None else few.shared_out(marginals)
 
 
 def _features(

@@ -58,15 +58,22 @@ Built build_lattice(const float* features, int dimensions, std::size_t rows, std
 // Splat, blur and slice: values[channels][points] to out of the same shape.
 void filter(const Lattice& lattice, const float* values, std::size_t channels, bool transposed, float* out);
 
+// The labels that have a row of their own, and those that share the last one.
+struct Labels {
+    std::vector<std::int32_t> kept, rest;
+    std::size_t rows() const { return kept.size() + (rest.empty() ? 0 : 1); }
+};
+
 // What mean field needs to know, and what it leaves behind.
 struct MeanField {
     const float* unary;  // [labels][points]
-    std::size_t labels, points;
+    Labels labels;
+    std::size_t points;
     std::vector<Lattice> lattices;
     std::vector<float> weights;
     std::vector<const float*> own;  // what a point's value adds to its own, per lattice; empty: that stays in
-    const float* label_weights;     // [labels] or null
-    const float* matrix;            // [labels][labels] or null
+    const float* label_weights;     // [rows of labels] or null
+    const float* matrix;            // [rows of labels][rows of labels] or null
     int iterations;
     bool from_probabilities, half;
     float settle, tolerance;
@@ -75,5 +82,8 @@ struct MeanField {
 
 // Returns false where `unary` cannot be used.
 bool mean_field(const MeanField& task);
+
+// Writes the largest value of every label: values[labels][points].
+void peaks(const float* values, std::size_t labels, std::size_t points, std::size_t threads, float* largest);
 
 }  // namespace atrous

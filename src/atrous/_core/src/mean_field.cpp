@@ -12,6 +12,7 @@
 
 #include "lattice.hpp"
 #include "room.hpp"
+#include "strips.hpp"
 #include "team.hpp"
 #include "variants.hpp"
 
@@ -91,15 +92,20 @@ class Inference {
    public:
     Inference(const MeanField& task, bool careful)
         : task_(task), kernels_(atrous::kernels()), frame_(frame_of(task)), points_(task.points),
-          strips_(frame_.strips), binary_(task.labels == 2 && !task.label_weights && !task.matrix && task.own.empty() &&
+          labels_(task.labels.rows()),
+          strips_(frame_.strips), binary_(task.labels.rows() == 2 && task.labels.rest.empty() && !task.label_weights && !task.matrix && task.own.empty() &&
                                           task.settle <= 0.0f),
-          stride_(binary_ ? 1 : padded(task.labels)),
+          stride_(binary_ ? 1 : padded(task.labels.rows())),
           half_(task.half && !binary_ && kernels_.to_half) {
         order_terms();
         reserve();
         pass_.terms = terms_.data();
         pass_.term_count = terms_.size();
-        pass_.labels = task.labels;
+        pass_.labels = labels_;
+        pass_.unary = task.unary;
+        pass_.kept = task.labels.kept.data();
+        pass_.rest = task.labels.rest.data();
+        pass_.rest_count = task.labels.rest.size();
         pass_.stride = stride_;
         pass_.points = points_;
         pass_.logits = logits_.get();
@@ -134,7 +140,7 @@ class Inference {
 
    private:
     bool potts() const {
-        const float* end = task_.label_weights ? task_.label_weights + task_.labels : nullptr;
+        const float* end = task_.label_weights ? task_.label_weights + labels_ : nullptr;
         return !task_.matrix && task_.own.empty() &&
                std::none_of(task_.label_weights, end, [](float weight) { return weight < 0.0f; });
     }
@@ -169,12 +175,12 @@ class Inference {
         if (task_.tolerance > 0.0f) sample_ = Room<float>((points_ / sampled + 1) * stride_);
         scratch_ = Room<float>(strips_ * (tile_columns + 1) * padded(stride_));
         label_weights_.resize(stride_);
-        if (task_.label_weights) std::copy_n(task_.label_weights, task_.labels, label_weights_.data());
+        if (task_.label_weights) std::copy_n(task_.label_weights, labels_, label_weights_.data());
         if (task_.matrix) {
-            matrix_.resize(task_.labels * stride_);
-            for (std::size_t row = 0; row < task_.labels; ++row)
-                for (std::size_t column = 0; column < task_.labels; ++column)
-                    matrix_[column * stride_ + row] = task_.matrix[row * task_.labels + column];
+            matrix_.resize(labels_ * stride_);
+            for (std::size_t row = 0; row < labels_; ++row)
+                for (std::size_t column = 0; column < labels_; ++column)
+                    matrix_[column * stride_ + row] = task_.matrix[row * labels_ + column];
         }
         own_.resize(strips_);
         for (std::size_t strip = 0; strip < strips_; ++strip) {
@@ -189,7 +195,7 @@ class Inference {
         const std::size_t stride = padded(stride_);
         each_run(frame_, member, [&](std::size_t begin, std::size_t end) {
             float* rows = binary_ ? own_[member].scratch : logits_.get() + begin * stride;
-            if (!kernels_.prepare(task_.unary, task_.labels, points_, stride, task_.from_probabilities, begin, end, rows))
+            if (!kernels_.prepare(pass_, stride, task_.from_probabilities, begin, end, rows))
                 usable = false;
             for (std::size_t point = begin; binary_ && point < end; ++point, rows += stride)
                 logits_[point] = rows[1] - rows[0];
@@ -247,7 +253,7 @@ class Inference {
     double change() const {
         double sum = 0;
         for (const Strip& strip : own_) sum += strip.change;
-        return sum / static_cast<double>(((points_ + sampled - 1) / sampled) * task_.labels);
+        return sum / static_cast<double>(((points_ + sampled - 1) / sampled) * labels_);
     }
 
     // Blurs what was splatted into `target`, and makes the other buffer ready for the next pass.
@@ -307,7 +313,7 @@ class Inference {
     const MeanField& task_;
     const Kernels& kernels_;
     const Lattice frame_;
-    std::size_t points_, strips_;
+    std::size_t points_, labels_, strips_;
     bool binary_;
     std::size_t stride_, rows_ = 0;
     bool half_;
@@ -378,6 +384,13 @@ void filter(const Lattice& lattice, const float* values, std::size_t channels, b
         const std::size_t count = std::min(most_channels, channels - first);
         Filtering(lattice, transposed, count).run(values + first * lattice.points(), count, out + first * lattice.points());
     }
+}
+
+void peaks(const float* values, std::size_t labels, std::size_t points, std::size_t threads, float* largest) {
+    in_strips(labels, std::min(threads, labels), [&](std::size_t, std::size_t begin, std::size_t end) {
+        for (std::size_t label = begin; label < end; ++label)
+            largest[label] = kernels().range(values + label * points, points).high;
+    });
 }
 
 bool mean_field(const MeanField& task) {

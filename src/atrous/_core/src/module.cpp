@@ -113,12 +113,17 @@ void filtered(nb::object lattice, Array<const float, nb::ndim<2>> values, bool t
 using Table = Array<const float>;
 
 bool mean_field(Array<const float, nb::ndim<2>> unary, nb::list lattices, nb::list weights, int iterations,
-                bool from_probabilities, std::optional<Table> compatibility, std::optional<nb::list> own, bool half,
+                bool from_probabilities, std::optional<Array<const std::int32_t, Line>> kept,
+                std::optional<Table> compatibility, std::optional<nb::list> own, bool half,
                 float settle, float tolerance, Array<float, nb::ndim<2>> marginals) {
     std::vector<nb::object> held;
     atrous::MeanField task{};
     task.unary = unary.data();
-    task.labels = unary.shape(0);
+    for (std::size_t label = 0, next = 0; label < unary.shape(0); ++label) {
+        const bool stays = !kept || (next < kept->size() && kept->data()[next] == static_cast<std::int32_t>(label));
+        (stays ? task.labels.kept : task.labels.rest).push_back(static_cast<std::int32_t>(label));
+        next += stays ? 1 : 0;
+    }
     task.points = unary.shape(1);
     for (nb::handle lattice : lattices) task.lattices.push_back(lattice_in(lattice, held));
     for (nb::handle weight : weights) task.weights.push_back(nb::cast<float>(weight));
@@ -147,5 +152,8 @@ NB_MODULE(_kernels, module) {
     module.def("lattice_of", &lattice_of);
     module.def("filtered", &filtered);
     module.def("mean_field", &mean_field, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
-               nb::arg().none(), nb::arg().none(), nb::arg(), nb::arg(), nb::arg(), nb::arg());
+               nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg(), nb::arg(), nb::arg(), nb::arg());
+    module.def("peaks", [](Array<const float, nb::ndim<2>> values, std::size_t threads, Array<float, Line> largest) {
+        atrous::peaks(values.data(), values.shape(0), values.shape(1), threads, largest.data());
+    }, release());
 }

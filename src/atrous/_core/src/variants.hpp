@@ -48,7 +48,10 @@ constexpr std::size_t tile_rows = 32, tile_columns = 64;
 struct Pass {
     const Term* terms;
     std::size_t term_count;
-    std::size_t labels, stride;  // a row of values is `stride` floats
+    std::size_t labels, stride;  // a row of values has so many of them, and takes `stride` floats
+    const float* unary;          // [all labels][points]
+    const std::int32_t *kept, *rest;  // which of all labels have a row's values, and which share the last
+    std::size_t rest_count;
     std::size_t points;
     float* logits;               // [points][stride], the largest of each point 0
     const float* source;         // blurred values, or null in the first pass
@@ -86,8 +89,8 @@ struct Kernels {
     void (*simplices)(const float* features, std::size_t points, std::size_t first, int count, const Packing& packing,
                       std::uint64_t* keys, float* weights);
     // Writes points begin..end as rows of logits whose largest is 0; false where they cannot be used.
-    bool (*prepare)(const float* unary, std::size_t labels, std::size_t points, std::size_t stride, bool probabilities,
-                    std::size_t begin, std::size_t end, float* logits);
+    bool (*prepare)(const Pass& pass, std::size_t stride, bool probabilities, std::size_t begin, std::size_t end,
+                    float* logits);
     // A pass over points begin..end, or over the entries begin..end of `active`.
     void (*pass)(const Pass& pass, std::size_t begin, std::size_t end, Strip& strip);
     // The same for two labels and a Potts model: a value is the difference of the two marginals.
