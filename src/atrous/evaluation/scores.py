@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from atrous._core import confusion
 from atrous.contract import LabelSpace
 
 DEFINITIONS = {
@@ -44,6 +45,16 @@ class Scores:
     space: LabelSpace
     confusion: NDArray[np.int64]
     images: int
+
+    @classmethod
+    def of(cls, truth: NDArray[np.uint8], labels: NDArray[np.uint8], space: LabelSpace) -> Scores:
+        """Return the scores of one image; `truth` and `labels` are (h, w) uint8."""
+        return cls(space=space, confusion=confusion(truth, labels, len(space)), images=1)
+
+    def __add__(self, other: Scores) -> Scores:
+        """Return the scores of the images of both."""
+        both = self.confusion + other.confusion
+        return Scores(space=self.space, confusion=both, images=self.images + other.images)
 
     @property
     def accuracy(self) -> NDArray[np.float64]:
