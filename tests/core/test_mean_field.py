@@ -224,7 +224,7 @@ def in_a_gap(values: NDArray[Any]) -> float:
 
 
 @both
-@pytest.mark.parametrize("labels", [2, 5, 17])
+@pytest.mark.parametrize("labels", [3, 5, 17])
 @pytest.mark.parametrize("self_message", [True, False])
 def test_settled_points_keep_their_marginals(labels: int, self_message: bool) -> None:
     unary, pairwise = probabilities(labels, 91), kernels_of((7, 13))
@@ -247,7 +247,7 @@ def test_settled_points_keep_their_marginals(labels: int, self_message: bool) ->
 
 
 @both
-@pytest.mark.parametrize("labels", [2, 5, 17])
+@pytest.mark.parametrize("labels", [3, 5, 17])
 def test_points_that_have_not_settled_go_on(labels: int) -> None:
     unary, pairwise = probabilities(labels, 91), kernels_of((7, 13))
     second, third = steps_by_matrix(unary, pairwise, 3)[2:]
@@ -255,6 +255,32 @@ def test_points_that_have_not_settled_go_on(labels: int) -> None:
     kept = np.where(second.max(axis=0) > least, second, third)
     marginals = mean_field(unary, pairwise, iterations=3, from_probabilities=True, settle=1 - least)
     np.testing.assert_allclose(marginals, kept, atol=5e-5)
+
+
+@both
+def test_two_labels_in_a_potts_model_never_settle() -> None:
+    settings: Any = {"iterations": 4, "from_probabilities": True}
+    unary, pairwise = probabilities(2, 91), kernels_of((7, 13))
+    expected = mean_field(unary, pairwise, **settings)
+    np.testing.assert_array_equal(mean_field(unary, pairwise, settle=0.3, **settings), expected)
+
+
+@both
+@pytest.mark.parametrize("number", [0, 3])
+def test_labels_that_are_not_kept_are_one(number: float) -> None:
+    unary, pairwise = probabilities(6, 91), kernels_of((7, 13))
+    kept = np.int32([1, 3, 4])
+    merged = np.concatenate([unary[kept], unary[[0, 2, 5]].sum(axis=0, keepdims=True)])
+    weights = np.float32([1, 2, 0.5, number])
+    settings: Any = {"iterations": 4, "from_probabilities": True, "compatibility": weights}
+    expected = mean_field(merged, pairwise, **settings)
+    marginals = mean_field(unary, pairwise, kept=kept, **settings)
+    assert marginals is not None
+    assert expected is not None
+    np.testing.assert_allclose(marginals[kept], expected[:-1], atol=1e-6)
+    np.testing.assert_allclose(marginals[[0, 2, 5]].sum(axis=0), expected[-1], atol=1e-6)
+    shares = (unary[[0, 2, 5]] + 1e-5) / (unary[[0, 2, 5]] + 1e-5).sum(axis=0)
+    np.testing.assert_allclose(marginals[[0, 2, 5]], shares * expected[-1], atol=1e-6)
 
 
 def steps_and_tolerances(labels: int) -> tuple[Pairwise, list[NDArray[np.float32]], list[tuple[int, float]]]:

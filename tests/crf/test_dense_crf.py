@@ -263,7 +263,7 @@ def test_kernels_get_the_parameters_and_the_array_itself(monkeypatch: pytest.Mon
     unary, options = calls[0]
     assert np.shares_memory(unary, probabilities)
     assert np.shares_memory(marginals, unary)
-    assert options == chosen | {"iterations": 4, "from_probabilities": False, "compatibility": None}
+    assert options == chosen | {"iterations": 4, "from_probabilities": False, "kept": None, "compatibility": None}
 
 
 def test_compatibilities_can_be_compared_and_written() -> None:
