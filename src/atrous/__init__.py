@@ -9,7 +9,7 @@ from typing import Any
 
 __version__ = version("atrous")
 
-_VERBS = ("describe", "evaluate", "import_weights", "inspect", "load", "predict", "train")
+_VERBS = ("crf_tune", "describe", "evaluate", "import_weights", "inspect", "load", "predict", "refine", "train")
 _ROOMS = (
     "conformance",
     "contract",
@@ -22,6 +22,7 @@ _ROOMS = (
     "prediction",
     "recipes",
     "training",
+    "tuning",
 )
 
 __all__ = ["__version__", *_VERBS]  # noqa: PLE0604  (the names are made by __getattr__, on demand)

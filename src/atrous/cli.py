@@ -30,6 +30,13 @@ Json = Annotated[bool, Parameter(name="--json", help="One JSON document on stand
 Device = Annotated[str | None, Parameter(help="cpu, cuda, cuda:1 or mps; without it a GPU where there is one.")]
 Classes = Annotated[str | None, Parameter(help="Names of the classes, separated by commas.")]
 Ignore = Annotated[str | None, Parameter(help="What masks hold where nothing counts: a number, or a colour R,G,B.")]
+Crf = Annotated[
+    str | None,
+    Parameter(
+        help="Refine the probabilities. Alone: with the numbers that crf-tune stored in the run, else mild ones. Or "
+        f"{', '.join(flags.REFINERS)}, or a JSON file of a CRF's numbers."
+    ),
+]
 Labels = Annotated[
     Literal["indices", "colours", "instances"] | None, Parameter(help="What masks hold; found out where it can be.")
 ]
@@ -185,16 +192,21 @@ def evaluate(
     /,
     *,
     split: Annotated[str, Parameter(help="Which part of the data.")] = "val",
+    crf: Crf = None,
     device: Device = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> int:
-    """Score a run on labelled images at their original resolution; each score is printed with its definition."""
+    """Score a run on labelled images at their original resolution; each score is printed with its definition.
+
+    With --crf both are printed, before and after refining, and what it changes in each class.
+    """
     from atrous import verbs
     from atrous.console import counted
 
+    refiner = flags.refiner_of(crf)
     with counted("scoring", quiet=quiet) as progress:
-        scores = verbs.evaluate(model, data, split=split, device=device, progress=progress)
+        scores = verbs.evaluate(model, data, split=split, crf=refiner, device=device, progress=progress)
     if as_json:
         return _print_json(scores.as_json())
     print(scores.as_text())
@@ -209,6 +221,7 @@ def predict(
     *,
     out: Annotated[Path, Parameter(help="Where masks/, overlays/ and probabilities/ are written.")],
     save: Annotated[str, Parameter(help="masks, overlays, probabilities; separated by commas.")] = "masks,overlays",
+    crf: Crf = None,
     device: Device = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -219,15 +232,126 @@ def predict(
 
     kinds = [kind.strip() for kind in save.split(",") if kind.strip()]
     with counted("predicting", quiet=quiet) as progress:
-        outcome = verbs.predict(model, source, out=out, save=kinds, device=device, progress=progress)
+        outcome = verbs.predict(
+            model, source, out=out, save=kinds, crf=flags.refiner_of(crf), device=device, progress=progress
+        )
     failed = {str(path): reason for path, reason in outcome.failed.items()}
     if as_json:
-        _print_json({"written": [str(path) for path in outcome.written], "failed": failed})
+        written = [str(path) for path in outcome.written]
+        _print_json({"written": written, "failed": failed, "refined": outcome.refined})
     else:
         done = len(outcome.written) // max(1, len(kinds))
         where = ", ".join(str(out / kind) for kind in kinds) if done else "nothing was written"
         print(f"{done} images predicted, {len(failed)} failed: {where}")
+        if outcome.refined is not None:
+            print(f"refined with {outcome.refined}")
     return 1 if failed else 0
+
+
+@app.command
+def refine(  # noqa: PLR0913  (the numbers of the CRF have each its own help)
+    image: Annotated[Path, Parameter(help="An image, or a folder of them.")],
+    mask: Annotated[
+        Path | None, Parameter(help="A mask of any tool, or probabilities (.npz, .npy); a folder for a folder.")
+    ] = None,
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="The file, or folder, that is written, in the form of the mask.")],
+    scribbles: Annotated[Path | None, Parameter(help="Coloured strokes, in place of a mask.")] = None,
+    overlay: Annotated[Path | None, Parameter(help="A file, or folder, for the image under the result.")] = None,
+    crf: Annotated[
+        str,
+        Parameter(help=f"{', '.join(flags.REFINERS)}, or a JSON file of a CRF's numbers; what suits without."),
+    ] = "true",
+    confidence: Annotated[float, Parameter(help="How probably a label in the mask is right.")] = 0.7,
+    ignore: Ignore = None,
+    keep_ignored: Annotated[bool, Parameter(help="Leave such pixels as they are.")] = False,
+    unknown: Annotated[str | None, Parameter(help="The colour R,G,B where there is no stroke.")] = None,
+    w1: Annotated[float | None, Parameter(help="Weight of the kernel of colours.")] = None,
+    sigma_alpha: Annotated[float | None, Parameter(help="How far it reaches, in pixels.")] = None,
+    sigma_beta: Annotated[float | None, Parameter(help="How far colours may differ, in 0..255.")] = None,
+    w2: Annotated[float | None, Parameter(help="Weight of the kernel of positions.")] = None,
+    sigma_gamma: Annotated[float | None, Parameter(help="How far it reaches, in pixels.")] = None,
+    iterations: Annotated[int | None, Parameter(help="Steps of the CRF.")] = None,
+    mode: Annotated[Literal["full", "fast", "exact"] | None, Parameter(help="How exactly the CRF is solved.")] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> int:
+    """Make a mask of any tool follow the edges of its image, or a full mask of a few coloured strokes."""
+    from atrous import verbs
+    from atrous.console import counted
+
+    numbers = {
+        "w1": w1,
+        "sigma_alpha": sigma_alpha,
+        "sigma_beta": sigma_beta,
+        "w2": w2,
+        "sigma_gamma": sigma_gamma,
+        "iterations": iterations,
+        "mode": mode,
+    }
+    with counted("refining", quiet=quiet) as progress:
+        done = verbs.refine(
+            image,
+            mask,
+            out=out,
+            scribbles=scribbles,
+            overlay=overlay,
+            crf=flags.refiner_of(crf),
+            confidence=confidence,
+            ignore=None if ignore is None else flags.value_of(ignore),
+            keep_ignored=keep_ignored,
+            unknown=None if unknown is None else flags.colour_of(unknown),
+            progress=progress,
+            **{name: value for name, value in numbers.items() if value is not None},
+        )
+    failed = {str(path): reason for path, reason in done.failed.items()}
+    if as_json:
+        written = {str(path): changes.as_json() for path, changes in done.changes.items()}
+        _print_json({"written": written, "failed": failed, "refined": done.words})
+    else:
+        print(done.as_text(out))
+    return 1 if failed else 0
+
+
+@app.command
+def crf_tune(
+    model: Annotated[Path, Parameter(help="A run or a model folder; the numbers are stored in it, as crf.json.")],
+    data: Annotated[Path, Parameter(help="A folder of images and masks.")],
+    /,
+    *,
+    split: Annotated[str, Parameter(help="Which part of the data.")] = "val",
+    images: Annotated[
+        int | None, Parameter(help="Search on so many, evenly spaced, and score the others with the best; all without.")
+    ] = None,
+    objective: Annotated[
+        Literal["mean_iou", "boundary_f", "pixel_accuracy"], Parameter(help="What is made as high as can be.")
+    ] = "mean_iou",
+    plot: Annotated[Path | None, Parameter(help="A file for the surface of the search.")] = None,
+    device: Device = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> int:
+    """Search the CRF's numbers that suit a run, from coarse to fine, for --crf to take."""
+    from atrous import verbs
+    from atrous.console import counted
+
+    with counted("tuning", quiet=quiet) as progress:
+        found = verbs.crf_tune(
+            model,
+            data,
+            split=split,
+            images=images,
+            objective=objective,
+            plot=plot,
+            device=device,
+            progress=progress,
+        )
+    if as_json:
+        return _print_json(found.as_json())
+    print(f"{found.as_text()}\n")
+    print(f"stored in {model}; next: atrous predict {model} IMAGES --out out/ --crf")
+    return 0
 
 
 @app.command(name="import")

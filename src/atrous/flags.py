@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "o
 
 
 def with_flag_values(arguments: list[str]) -> list[str]:
-    """Give `--pretrained` its value where it stands alone: it is a flag, or takes a file or a run."""
+    """Give `--pretrained` and `--crf` their value where they stand alone: each is a flag, or takes a word."""
     result = []
     for index, item in enumerate(arguments):
-        alone = item == "--pretrained" and not _is_weights(arguments[:index], "".join(arguments[index + 1 : index + 2]))
-        result.append("--pretrained=true" if alone else item)
+        before, word = arguments[:index], "".join(arguments[index + 1 : index + 2])
+        alone = item in _MAY_STAND_ALONE and (word[:1] in ("", "-") or not _MAY_STAND_ALONE[item](before, word))
+        result.append(f"{item}=true" if alone else item)
     return result
 
 
@@ -26,12 +28,33 @@ def _is_weights(before: list[str], word: str) -> bool:
     after the command; another word is a model mistyped, whose absence is told later.
     """
     place = Path(word)
-    if not word or word.startswith("-"):
-        return False
     if place.is_file() or (place / "config.json").is_file() or (place / "recipe.json").is_file():
         return True
-    data_came = len(before) > 1 and not before[1].startswith("-")
-    return word.endswith(".safetensors") or (data_came and not place.is_dir())
+    return word.endswith(".safetensors") or (_came(before, 1) and not place.is_dir())
+
+
+def _is_refiner(before: list[str], word: str) -> bool:
+    """Say whether the word after `--crf` is its name or file, and not the model or the images.
+
+    Where both have come, right after the command, any word is; an unknown one is told later.
+    """
+    return word in REFINERS or word.endswith(".json") or _came(before, 2)
+
+
+def _came(before: list[str], count: int) -> bool:
+    """Say whether as many words stand right after the command."""
+    return len(before) > count and not any(word.startswith("-") for word in before[1 : count + 1])
+
+
+REFINERS = ("mild", "deeplab_v1", "deeplab_v2", "crf_as_rnn", "pydensecrf_example", "superpixels", "guided")
+"""The names that `--crf` takes: here too, since reading a command line imports nothing."""
+
+_MAY_STAND_ALONE: dict[str, Callable[[list[str], str], bool]] = {"--pretrained": _is_weights, "--crf": _is_refiner}
+
+
+def refiner_of(text: str | None) -> bool | str:
+    """Return what `--crf` means for the verbs: False without it, True where it stands alone."""
+    return {None: False, "true": True}.get(text, text or "")
 
 
 def wishes(classes: str | None, ignore: str | None, labels: str | None) -> dict[str, Any]:
@@ -49,6 +72,15 @@ def value_of(text: str) -> int | tuple[int, ...]:
     if len(numbers) not in (1, 3):
         raise ValueError(f"--ignore {text}: a number like 255 or a colour like 0,0,0 is accepted")
     return numbers[0] if len(numbers) == 1 else numbers
+
+
+def colour_of(text: str) -> tuple[int, int, int]:
+    """Return an RGB colour of `R,G,B`; raises `ValueError` for anything else."""
+    parts = text.split(",")
+    if len(parts) != 3 or not all(part.strip().isdigit() and int(part) <= 255 for part in parts):
+        raise ValueError(f"--unknown {text}: a colour like 255,255,255 is accepted")
+    red, green, blue = (int(part) for part in parts)
+    return red, green, blue
 
 
 def options_of(pairs: list[str] | None) -> dict[str, Any] | None:

@@ -1,7 +1,7 @@
 """Model folders and runs on disk: safetensors and JSON, written whole or not at all, opened without unpickling.
 
 A model folder holds `model.safetensors`, `config.json` and a model card `README.md`. A run holds `recipe.json`,
-`split.json`, `log.jsonl` and the model folders `best/` and `last/`.
+`split.json`, `log.jsonl`, the model folders `best/` and `last/`, and `crf.json` where a CRF was tuned for it.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from atrous import __version__
 from atrous.contract import AtrousError, LabelSpace, Preprocessing, Recipe
 from atrous.data.writers import atomic
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+CRF = "crf.json"
+"""Beside a run's `best/` and `last/`, or in a model folder of no run: the numbers its predictions are refined with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,6 +249,44 @@ def read_config(folder: Path) -> Config:
         raise AtrousError(f"{path}: {error} is missing; is it the config.json of another program?") from error
     except (ValidationError, TypeError) as error:
         raise AtrousError(f"{path}: {explained(error)}") from error
+
+
+def write_crf(model: str | Path, values: Mapping[str, Any]) -> Path:
+    """Store how the predictions of a run or model folder are best refined, and return the file.
+
+    `values` has `crf`, the CRF's numbers or None where none is better, and whatever tells how they were found.
+    """
+    folder = model_folder(model)
+    path = _crf_file(folder)
+    write_json(path, {"format": FORMAT, "version": __version__, "model": _state_of(folder), **values})
+    return path
+
+
+def read_crf(model: str | Path) -> tuple[dict[str, Any], bool] | None:
+    """Return what `write_crf` stored, and whether it was for the model as it is now; None where nothing was stored.
+
+    Raises `AtrousError` for a file that is damaged, or of a later format.
+    """
+    folder = model_folder(model)
+    path = _crf_file(folder)
+    if not path.is_file():
+        return None
+    values = read_json(path)
+    if not isinstance(values, dict) or not {"format", "crf"} <= values.keys():
+        raise AtrousError(f"{path}: no tuned CRF is in it; remove the file, or run atrous crf-tune again")
+    if values["format"] > FORMAT:
+        raise AtrousError(f"{path}: format {values['format']}; this version reads up to {FORMAT}: update atrous")
+    return values, values.get("model") == _state_of(folder)
+
+
+def _crf_file(folder: Path) -> Path:
+    run = folder.parent
+    return (run if (run / "split.json").is_file() else folder) / CRF
+
+
+def _state_of(folder: Path) -> str:
+    """Return a hash that changes when a run goes on: that of the settings, which hold the scores."""
+    return sha256((folder / CONFIG).read_bytes()).hexdigest()
 
 
 def plain(value: Any) -> Any:

@@ -1,22 +1,23 @@
-"""The verbs: load, train, evaluate, predict, inspect, import, describe. The one place where rooms meet."""
+"""The verbs: load, train, evaluate, predict, inspect, import, describe, tune. The one place where rooms meet."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from atrous.contract import LabelSpace, Prediction, Recipe, Scorer
-    from atrous.data import Dataset
     from atrous.data.inspection import Inspection
     from atrous.describing import Description
-    from atrous.evaluation import Scores
+    from atrous.evaluation import Comparison, Scores
     from atrous.models import Segmenter
-    from atrous.prediction import Outcome
+    from atrous.prediction import Outcome, Refiner
+    from atrous.prediction.refined_files import RefinedFiles
+    from atrous.tuning import Chosen, Grid, Objective, Tuning
 
 Listener = Callable[[Any], None]
 
@@ -136,14 +137,14 @@ def train(
     if resume:
         given = {field.name: getattr(recipe, field.name) for field in fields(recipe)} if recipe is not None else {}
         recipe = runs.resumed_recipe(out, {**given, **changes})
-        dataset = _resumed_data(out, data, classes=classes, ignore=ignore, labels=labels)
+        dataset = runs.resumed_data(out, data, classes=classes, ignore=ignore, labels=labels)
     else:
         if recipe is None:
             wishes = {name: changes[name] for name in ("encoder", "pretrained") if changes.get(name) is not None}
             recipe = recipes.standard(changes.get("model", "deeplab_v3plus"), **wishes)
             changes["options"] = {**recipe.options, **(changes.get("options") or {})}
         recipe = replace(recipe, **changes)
-        dataset = _opened(data, classes=classes, ignore=ignore, labels=labels)
+        dataset = runs.data_to_train_on(data, classes=classes, ignore=ignore, labels=labels)
     facts = fingerprint(dataset)
     for event in runs.run(dataset, out, recipe, facts=facts, resume=resume, device=device, workers=workers):
         if listener is not None:
@@ -151,32 +152,116 @@ def train(
     return out
 
 
+@overload
+def evaluate(
+    model: str | Path,
+    data: str | Path,
+    *,
+    split: str = ...,
+    crf: Literal[False] = ...,
+    device: str | None = ...,
+    progress: Callable[[int, int], None] | None = ...,
+) -> Scores: ...
+
+
+@overload
+def evaluate(
+    model: str | Path,
+    data: str | Path,
+    *,
+    split: str = ...,
+    crf: Literal[True] | str | Path | Refiner,
+    device: str | None = ...,
+    progress: Callable[[int, int], None] | None = ...,
+) -> Comparison: ...
+
+
+@overload
+def evaluate(
+    model: str | Path,
+    data: str | Path,
+    *,
+    split: str = ...,
+    crf: bool | str | Path | Refiner,
+    device: str | None = ...,
+    progress: Callable[[int, int], None] | None = ...,
+) -> Scores | Comparison: ...
+
+
 def evaluate(
     model: str | Path,
     data: str | Path,
     *,
     split: str = "val",
+    crf: bool | str | Path | Refiner = False,
     device: str | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Scores:
+) -> Scores | Comparison:
     """Score a model folder or a run on a labelled folder, at original resolution.
 
     `split` is the one stored in the run where the folder is the one it was trained on, else the folder's own. Masks
-    are read with the model's classes.
+    are read with the model's classes. With `crf`, which is what `predict` takes, every image is also scored refined,
+    and both come back with what changed in each class; the network runs once.
 
     Raises `AtrousError` where the folder has no such split, or a mask holds what the model does not know.
     """
-    from atrous.runs import scored
+    from atrous.runs import data_of, pairs_in, scored
     from atrous.store import open_model
 
+    chosen = _chosen(crf, model)
     segmenter, config = open_model(model)
-    dataset = _data_of(Path(model), data, space=config.space)
-    if not dataset.splits.get(split):
-        from atrous.contract import AtrousError
+    dataset = data_of(Path(model), data, space=config.space)
+    pairs, space = pairs_in(dataset, split), dataset.space
+    scorer = segmenter.to(_device(device))
+    if chosen is None:
+        return scored(scorer, pairs, space, progress=progress)
+    from atrous.tuning import cases_of, compared
 
-        there = ", ".join(f"{name} ({len(pairs)})" for name, pairs in dataset.splits.items())
-        raise AtrousError(f"{data}: no images in the split {split!r}; there are {there}")
-    return scored(segmenter.to(_device(device)), dataset.splits[split], dataset.space, progress=progress)
+    told = None if progress is None else lambda done: progress(done, len(pairs))
+    note = chosen.note([pair.name for pair in pairs])
+    return compared(cases_of(scorer, pairs, space), chosen.refiner, space, words=chosen.words, note=note, progress=told)
+
+
+def crf_tune(
+    model: str | Path,
+    data: str | Path,
+    *,
+    split: str = "val",
+    images: int | None = None,
+    objective: Objective = "mean_iou",
+    grid: Grid | None = None,
+    plot: str | Path | None = None,
+    device: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Tuning:
+    """Search the numbers of the CRF that suit a run or model folder, and store them in it as `crf.json`.
+
+    That is where `crf=True` finds them. The network runs once on each image of the split. With `images` only so many,
+    evenly spaced, are searched on, and the rest says honestly what the best numbers gain; without it the scores are
+    those of the images that were searched on, which flatter. `objective` is "mean_iou", "boundary_f" or
+    "pixel_accuracy", `grid` what is tried, and `plot` a file for a picture of it. No CRF is one of the candidates,
+    and where it wins, `crf=True` will refine nothing.
+
+    Raises `AtrousError` for what `evaluate` refuses and for a plot without matplotlib, `ValueError` for an objective
+    or a plot's suffix that is not known.
+    """
+    from atrous.data.facts import identity
+    from atrous.runs import data_of, pairs_in
+    from atrous.store import open_model, write_crf
+    from atrous.tuning import check_plot, tuned, write_plot
+
+    if plot is not None:
+        check_plot(plot)
+    segmenter, config = open_model(model)
+    dataset = data_of(Path(model), data, space=config.space)
+    pairs = pairs_in(dataset, split)
+    scorer = segmenter.to(_device(device))
+    found = tuned(scorer, pairs, dataset.space, images=images, objective=objective, grid=grid, progress=progress)
+    source = {"data": str(data), "sha256": identity(dataset), "split": split, "images": list(found.images)}
+    write_crf(model, {**found.as_stored(), "tuned_on": source})
+    if plot is not None:
+        write_plot(plot, found)
+    return found
 
 
 def import_weights(
@@ -240,6 +325,7 @@ def predict(
     out: str | Path,
     save: Collection[str] = ...,
     space: LabelSpace | None = ...,
+    crf: bool | str | Path | Refiner = ...,
     device: str | None = ...,
     progress: Callable[[int, int], None] | None = ...,
 ) -> Outcome: ...
@@ -252,6 +338,7 @@ def predict(
     *,
     space: LabelSpace | None = ...,
     probabilities: bool = ...,
+    crf: bool | str | Path | Refiner = ...,
     device: str | None = ...,
 ) -> Prediction | Iterator[Prediction]: ...
 
@@ -264,6 +351,7 @@ def predict(
     save: Collection[str] = ("masks", "overlays"),
     space: LabelSpace | None = None,
     probabilities: bool = False,
+    crf: bool | str | Path | Refiner = False,
     device: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Prediction | Iterator[Prediction] | Outcome:
@@ -274,7 +362,13 @@ def predict(
     With `out`: files `OUT/masks/NAME.png`, `OUT/overlays/NAME.jpg` and, where `save` names them,
     `OUT/probabilities/NAME.npz`, and an `Outcome`. An image that cannot be read is reported and the rest goes on.
 
-    Raises `AtrousError` for a model or a source that is not there, `ValueError` for an unknown kind in `save`.
+    `crf` refines the probabilities: True with the numbers that `crf_tune` stored in the run, or else with mild ones,
+    and logs which; "mild", "deeplab_v1", "deeplab_v2", "crf_as_rnn", "pydensecrf_example", "superpixels" and "guided"
+    are ready-made; a JSON file has the keywords of `crf.DenseCRF`; a function takes an image (h, w, c) and its
+    probabilities (classes, h, w), and returns refined ones.
+
+    Raises `AtrousError` for a model or a source that is not there, `ValueError` for an unknown kind in `save` or an
+    unknown `crf`.
 
     >>> import atrous, numpy as np
     >>> from atrous.contract import LabelSpace
@@ -287,13 +381,16 @@ def predict(
 
     from atrous.contract import Sample
     from atrous.data import read_image
-    from atrous.prediction import KINDS, each_predicted, find, predict_into, predicted
+    from atrous.prediction import KINDS, each_predicted, find, predict_into, predicted, refined
 
     save = (save,) if isinstance(save, str) else save
     unknown = sorted(set(save) - set(KINDS))
     if unknown:
         raise ValueError(f"save {unknown[0]!r} is not known; there are {', '.join(KINDS)}")
+    chosen = _chosen(crf, model)
     scorer, space = _scorer(model, space, device)
+    if chosen is not None and chosen.refiner is not None:
+        scorer = refined(scorer, chosen.refiner)
     if isinstance(source, np.ndarray):
         if source.ndim not in (2, 3) or not source.size:
             raise ValueError(f"an array of shape {source.shape} came; one image is (h, w) or (h, w, c)")
@@ -306,7 +403,61 @@ def predict(
         return each_predicted(scorer, find(source), space, probabilities=probabilities)
     _refuse_dataset(Path(out))
     sources = find(source, apart_from=[Path(out) / kind for kind in KINDS])
-    return predict_into(Path(out), scorer, sources, space, save=save, progress=progress)
+    outcome = predict_into(Path(out), scorer, sources, space, save=save, progress=progress)
+    return replace(outcome, refined=None if chosen is None else chosen.words)
+
+
+def refine(
+    image: str | Path,
+    mask: str | Path | None = None,
+    *,
+    out: str | Path,
+    scribbles: str | Path | None = None,
+    overlay: str | Path | None = None,
+    crf: bool | str | Path | Refiner = True,
+    confidence: float = 0.7,
+    ignore: Any = None,
+    keep_ignored: bool = False,
+    unknown: tuple[int, int, int] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    **numbers: Any,
+) -> RefinedFiles:
+    """Make a mask of any tool follow the edges of its image, or a full mask of a few coloured strokes.
+
+    `mask` has indices, a palette, grey levels or colours, and the result keeps its form; or it holds probabilities
+    (.npz, .npy). `scribbles`, in its place, is a picture with a stroke or more in each class's colour. `image`, either
+    of them and `out` are files; or folders with matching names, of which a file that cannot be used is reported and the
+    rest goes on. `overlay` is a file, or then a folder, for the image under the result.
+
+    A pixel's label in a mask is taken to be right with the probability `confidence`. `ignore` is the number or colour
+    in masks that is no class; such pixels get one, unless `keep_ignored`. `unknown` is the colour of pictures of
+    strokes where there is none, and is found out without it.
+
+    `crf` is what `predict` takes, and `numbers` replace some of a `DenseCRF`: w1, sigma_alpha, sigma_beta, w2,
+    sigma_gamma, iterations, mode. True is DeepLab v2's for masks and strokes, strokes after the random walk of
+    `crf.Scribbles`, and mild for probabilities: those know where they are unsure, and stronger numbers wear thin
+    classes away. Masks are sure of themselves to their very borders and wrong there, so that more is needed to move
+    them; PyDenseCRF's example, made for coarse annotations with much left open, moves them too far.
+
+    Raises `AtrousError` for files that cannot be used, `ValueError` for settings that cannot be.
+
+        atrous.refine("photo.jpg", "mask.png", out="refined.png")
+        atrous.refine("photo.jpg", scribbles="strokes.png", out="mask.png", overlay="look.jpg")
+    """
+    from atrous.prediction.refined_files import RefinedFiles, Refining, jobs_of, kind_of, refine_file, refine_files
+    from atrous.tuning.refining import refining_function
+
+    given = mask if scribbles is None else scribbles
+    if given is None or (mask is not None and scribbles is not None):
+        raise ValueError("give a mask to refine, or scribbles in its place: one of them")
+    jobs, alone, single = jobs_of(image, given, out, overlay=overlay)
+    kind = kind_of(jobs[0].given, strokes=scribbles is not None)
+    function, words = refining_function(kind, crf, numbers, confidence)
+    refining = Refining(kind=kind, function=function, ignore=ignore, keep_ignored=keep_ignored, unknown=unknown)
+    if single:
+        return RefinedFiles(changes={jobs[0].out: refine_file(jobs[0], refining)}, failed={}, words=words)
+    changes, failed = refine_files(jobs, refining, progress=progress)
+    return RefinedFiles(changes=changes, failed={**alone, **failed}, words=words)
 
 
 def _architecture(
@@ -420,87 +571,17 @@ def _scorer(model: Any, space: LabelSpace | None, device: str | None) -> tuple[S
     return model, space
 
 
-def _resumed_data(out: Path, data: str | Path, **wishes: Any) -> Dataset:
-    """Open the folder that a run was started with; raises `AtrousError` for another one, or for other classes."""
-    from atrous.contract import AtrousError
-    from atrous.store import read_json
+def _chosen(crf: Any, model: Any) -> Chosen | None:
+    """Return what `crf` means for a model, and log what is taken; None where nothing is refined."""
+    if crf is None or crf is False:
+        return None
+    import logging
 
-    dataset = _data_of(out, data)
-    if {name: [pair.name for pair in pairs] for name, pairs in dataset.splits.items()} != read_json(out / "split.json"):
-        raise AtrousError(
-            f"{data}: holds none of the images that {out} was trained with; a run goes on with the data it was started "
-            "with"
-        )
-    space = dataset.space
-    stored = {"classes": space.names, "ignore": space.ignore, "labels": space.encoding}
-    for name, value in wishes.items():
-        given = tuple(value) if isinstance(value, list) else value
-        if given is not None and given != stored[name]:
-            raise AtrousError(
-                f"{out}: the run was started with --{name} {stored[name]}, not {given}; leave --{name} out to resume"
-            )
-    return dataset
+    from atrous.tuning import chosen
 
-
-def _opened(data: str | Path, **wishes: Any) -> Dataset:
-    from atrous.contract import AtrousError
-    from atrous.data import open_dataset
-
-    dataset = open_dataset(data, **wishes)
-    if len(dataset.space) < 2:
-        raise AtrousError(f"{data}: the masks hold {len(dataset.space)} class; training needs at least 2")
-    if not dataset.splits.get("train"):
-        raise AtrousError(f"{data}: no images to train on; put some into the split train")
-    return dataset
-
-
-def _data_of(run: Path, data: str | Path, *, space: LabelSpace | None = None) -> Dataset:
-    """Open a folder with a run's classes, and with its split where the folder is the one it was trained on."""
-    from atrous.contract import AtrousError
-    from atrous.data import open_dataset
-    from atrous.data.dataset import stored_split
-    from atrous.data.facts import identity
-    from atrous.store import model_folder, read_config, read_json
-
-    folder = model_folder(run)
-    config = read_config(folder)
-    space = _space_in(data, space or config.space, run)
-    stored = next((path for path in (run / "split.json", folder.parent / "split.json") if path.is_file()), None)
-    dataset = open_dataset(data, space=space)
-    if stored is None:
-        return dataset
-    split = read_json(stored)
-    there = {pair.name for pairs in dataset.splits.values() for pair in pairs}
-    stored_names = {name for names in split.values() for name in names}
-    if stored_names <= there:
-        same = replace(dataset, splits=stored_split(dataset.root, dataset.splits, split), made_split=False)
-        trained_on = (config.fingerprint or {}).get("sha256")
-        return same if trained_on in (None, identity(same)) else dataset
-    if stored_names & there:
-        missing = sorted(stored_names - there)
-        raise AtrousError(
-            f"{data}: {len(missing)} of the {len(stored_names)} images that {run} was trained with are missing, "
-            f"first {missing[0]!r}; give the whole folder, or one of other images"
-        )
-    return dataset
-
-
-def _space_in(data: str | Path, space: LabelSpace, run: Path) -> LabelSpace:
-    """Return the model's classes as a folder's own `classes.json` writes them; raise where its classes are others."""
-    from atrous.contract import AtrousError
-    from atrous.data.dataset import CLASSES_FILE, space_as_wished, wished
-
-    path = Path(data) / CLASSES_FILE
-    if not path.is_file():
-        return space
-    wishes = wished(Path(data), classes=None, ignore=None, labels=None)
-    if wishes.classes != space.names:
-        raise AtrousError(
-            f"{path}: the classes are {', '.join(wishes.classes or ())}, and {run} was trained on "
-            f"{', '.join(space.names)}; a score needs the same classes in the same order"
-        )
-    own = space_as_wished(wishes)
-    return space if own is None else replace(space, values=own.values, ignore=own.ignore, encoding=own.encoding)
+    found = chosen(crf, model if isinstance(model, str | Path) else None)
+    logging.getLogger("atrous").info("refining with %s", found.words)
+    return found
 
 
 def _device(name: str | None) -> str:

@@ -6,11 +6,13 @@ from atrous.prediction.folders import Outcome, each_predicted, predict_into
 from atrous.prediction.images import ahead, predicted
 from atrous.prediction.outputs import KINDS, write_prediction
 from atrous.prediction.proposals import edge_boxes, proposed, selective_search
+from atrous.prediction.refining import Refiner, refine, refined
 from atrous.prediction.sources import Source, find
 
 __all__ = [
     "KINDS",
     "Outcome",
+    "Refiner",
     "Source",
     "ahead",
     "averaged",
@@ -22,6 +24,8 @@ __all__ = [
     "predict_into",
     "predicted",
     "proposed",
+    "refine",
+    "refined",
     "selective_search",
     "to_numpy",
     "write_prediction",

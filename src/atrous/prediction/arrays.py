@@ -14,6 +14,15 @@ def to_numpy(array: Any) -> NDArray[Any]:
     return np.asarray(array.detach().cpu() if hasattr(array, "detach") else array)
 
 
+def beside(values: NDArray[Any], other: Any) -> Any:
+    """Return a NumPy array in the library, and on the device, of `other`; NumPy is not copied."""
+    if not hasattr(other, "detach"):
+        return values
+    import torch
+
+    return torch.from_numpy(values).to(other.device)
+
+
 def scored(scorer: Any, images: Any) -> Any:
     """Return the probabilities of `images`; a torch scorer keeps nothing for gradients, which would cost its memory."""
     if not hasattr(images, "detach"):

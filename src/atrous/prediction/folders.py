@@ -18,10 +18,14 @@ from atrous.prediction.sources import Source
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a prediction into a folder came to: the files written, and the images that could not be predicted."""
+    """What a prediction into a folder came to: the files written, and the images that could not be predicted.
+
+    `refined` says in words what refined the probabilities, None where nothing did.
+    """
 
     written: list[Path]
     failed: dict[Path, str]
+    refined: str | None = None
 
 
 def each_predicted(

@@ -14,7 +14,7 @@ from typing import Any
 
 from atrous.contract import AtrousError, Recipe
 from atrous.data import Dataset
-from atrous.store import plain, read_json, read_recipe, settled, write_json
+from atrous.store import CRF, plain, read_json, read_recipe, settled, write_json
 
 
 def claim(out: Path, *, resume: bool, overwrite: bool) -> None:
@@ -71,7 +71,7 @@ def best_so_far(out: Path) -> float:
 
 def clear(out: Path) -> None:
     """Remove an earlier run from `out`, and nothing that is not a run's."""
-    for name in ("recipe.json", "split.json", "log.jsonl"):
+    for name in ("recipe.json", "split.json", "log.jsonl", CRF):
         (out / name).unlink(missing_ok=True)
     for name in ("events", "best", "last"):
         for ending in ("", ".new", ".old"):
