@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: demo test test-slow check docs bench wheel help
+.PHONY: demo test test-slow check docs bench wheel sanitize help
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -29,6 +29,17 @@ docs: .venv/.atrous-docs  ## the pages, in docs/_build/html
 
 bench: .venv/.atrous-bench  ## every benchmark
 	set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+
+# Without `site`, so that the installation for development is not found before the one with sanitizers.
+SANITIZED := build/sanitized
+MINUTES ?= 5
+sanitize: $(STAMP)  ## the core's and the CRF's tests, and five minutes of odd input, under sanitizers
+	$(BIN)/pip install --quiet --no-deps --upgrade --target $(SANITIZED) -C cmake.define.ATROUS_SANITIZE=ON .
+	set -e; export LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so) $$(c++ -print-file-name=libstdc++.so)"; \
+	export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 ATROUS_CORE=compiled PYTHONDONTWRITEBYTECODE=1; \
+	export PYTHONPATH=$(SANITIZED):$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_paths()['purelib'])"); \
+	$(BIN)/python -S -m pytest tests/core tests/crf; \
+	$(BIN)/python -S tests/core/fuzz.py --minutes $(MINUTES)
 
 # The wheel must serve those who have nothing else: it is tried in an empty environment, without extras.
 wheel: $(STAMP)  ## source archive and wheel, tried in an empty environment

@@ -13,6 +13,7 @@ _VERBS = ("crf_tune", "describe", "evaluate", "import_weights", "inspect", "load
 _ROOMS = (
     "conformance",
     "contract",
+    "crf",
     "data",
     "describing",
     "evaluation",

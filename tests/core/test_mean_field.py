@@ -469,3 +469,12 @@ def test_marginals_are_those_of_the_authors_program(data_dir: Path, name: str) -
             assert (marginals.argmax(axis=0) == expected.argmax(axis=0)).mean() >= 0.9999
             assert difference.mean() <= 1e-6
             assert np.quantile(difference, 0.9999) <= 1e-3
+
+
+def test_too_many_lattices() -> None:
+    unary, pairwise = probabilities(3, 91), [*kernels_of((7, 13))] * 9
+    with pytest.raises(ValueError, match=r"^18 lattices came; 16 are the most$"):
+        mean_field(unary, pairwise, iterations=1, from_probabilities=True)
+    marginals = mean_field(unary, pairwise[:16], iterations=1, from_probabilities=True)
+    weighted = [(lattice, 8 * weight) for lattice, weight in pairwise[:2]]
+    np.testing.assert_allclose(marginals, mean_field(unary, weighted, iterations=1, from_probabilities=True), atol=1e-4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -303,3 +304,17 @@ def test_whatever_comes_marginals_sum_to_one_and_labels_are_alike(
     assert are_close(marginals.sum(0), np.ones(image.shape[:2]))
     assert are_close(crf(image, logits=logits[order]), marginals[order], 1e-3)
     assert are_close(crf(image, logits=logits + np.float32(shift)), marginals, 1e-3)
+
+
+@pytest.mark.parametrize("normalisation", ["after", "none"])
+def test_half_precision_needs_small_sums(normalisation: Any) -> None:
+    words = (
+        f"precision is float16 and normalisation {normalisation}, which adds up values until they are too large for "
+        "half precision: give precision float32, or normalisation symmetric or before"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(words)}$"):
+        replace(CRF, normalisation=normalisation, precision="float16")
+    image, probabilities = image_of(20, 21, 3), probabilities_of(4, 20, 21)
+    single = replace(CRF, normalisation=normalisation, **{name: FAST[name] for name in ("prune", "settle", "tolerance")})
+    fast = replace(CRF, normalisation=normalisation, mode="fast")
+    np.testing.assert_array_equal(fast(image, probabilities), single(image, probabilities))

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from atrous._core.implementations import available_threads, kernels
 from atrous._core.lattice import Lattice
 
+_MOST_LATTICES = 16
+
 
 def mean_field(
     unary: NDArray[np.float32],
@@ -108,6 +110,8 @@ def _check(
     if unary.dtype != np.float32 or unary.ndim != 2 or 0 in unary.shape:
         raise ValueError(f"unary is {unary.dtype} of shape {unary.shape}; float32 of shape (labels, points) is needed")
     points = unary.shape[1]
+    if len(pairwise) > _MOST_LATTICES:
+        raise ValueError(f"{len(pairwise)} lattices came; {_MOST_LATTICES} are the most")
     for lattice, _ in pairwise:
         if lattice.points != points or lattice.strips != pairwise[0][0].strips:
             raise ValueError(

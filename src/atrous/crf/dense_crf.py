@@ -29,7 +29,10 @@ from atrous.crf.inference import Pairwise, refined
 from atrous.crf.lattice import FLAT, Lattice, checked_spacing
 
 FAST: dict[str, Any] = {"precision": "float16", "prune": 0.1, "settle": 3e-3, "tolerance": 2e-5}
-"""What `mode="fast"` puts where a parameter is left at its default."""
+"""What `mode="fast"` puts where a parameter is left at its default; `settle` is less where the weights are large."""
+
+_SURE = 0.36
+"""The logarithm of how sure a pixel must be to settle, for each unit of weight: what kernels may say, they can undo."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +49,12 @@ class DenseCRF:
     algorithm does and the published programs do not.
 
     `mode` is "full"; "fast", which puts the values of `FAST` where the four parameters below are left at their
-    defaults; or "exact", the sum over all pairs, for small images.
-    `precision` "float16" halves the memory of the lattice's values. `prune` merges labels whose probability is nowhere
-    as high into one that gets no messages ("fast" does so but with a matrix of penalties). `settle`: a pixel whose
-    largest marginal is above 1 - settle after two iterations stays as it is. `tolerance` ends the iterations when the
-    mean change of the marginals is below it. `threads` defaults to every processor.
+    defaults and can be had; or "exact", the sum over all pairs, for small images.
+    `precision` "float16" halves the memory of the lattice's values, with the normalisations "symmetric" and "before".
+    `prune` merges labels whose probability is nowhere as high into one that gets no messages, but not with a matrix of
+    penalties. `settle`: of three labels or more, a pixel whose largest marginal is above 1 - settle after two
+    iterations stays as it is. `tolerance`: once the mean change of the marginals is below it, one more iteration is the
+    last. `threads` defaults to every processor.
 
     Raises `TypeError` and `ValueError` for parameters out of range.
 
@@ -88,6 +92,11 @@ class DenseCRF:
         ]
         if self.mode == "exact" and lossy:
             raise ValueError(f"mode is exact, which leaves nothing out: it takes no {' and no '.join(lossy)}")
+        if self.precision == "float16" and not self._sums_are_small:
+            raise ValueError(
+                f"precision is float16 and normalisation {self.normalisation}, which adds up values until they are too "
+                "large for half precision: give precision float32, or normalisation symmetric or before"
+            )
         if self.prune and self._has_matrix:
             raise ValueError(
                 f"prune is {self.prune:g}: it merges labels, which the penalties of a compatibility matrix tell apart; "
@@ -210,8 +219,15 @@ class DenseCRF:
         left = [
             field.name for field in fields(self) if field.name in FAST and getattr(self, field.name) == field.default
         ]
-        values = {name: FAST[name] for name in left if name != "prune" or not self._has_matrix}
+        unfit = {"prune": self._has_matrix, "precision": not self._sums_are_small}
+        values = {name: FAST[name] for name in left if not unfit.get(name)}
+        if "settle" in values:
+            values["settle"] = min(FAST["settle"], 10 ** (-_SURE * (self.w1 + self.w2)))
         return replace(self, mode="full", **values)
+
+    @property
+    def _sums_are_small(self) -> bool:
+        return self.normalisation in ("symmetric", "before")
 
     @property
     def _has_matrix(self) -> bool:

@@ -29,8 +29,9 @@ def check_plot(path: str | Path) -> None:
 
 
 def write_plot(path: str | Path, tuning: Tuning) -> None:
-    """Draw the gain over no CRF, in per cent: a map of sigma_alpha and sigma_beta for each w1 of the grid, then one of
-    w2 and sigma_gamma.
+    """Draw the gain over no CRF, in points of a hundred.
+
+    A map of sigma_alpha and sigma_beta for each w1 of the grid, then one of w2 and sigma_gamma.
 
     Raises what `check_plot` does, and `AtrousError` where the file cannot be written.
     """
@@ -45,7 +46,7 @@ def write_plot(path: str | Path, tuning: Tuning) -> None:
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for panel, (title, places, trials) in zip(axes, panels, strict=True):
         image = _draw(panel, title, places, trials, plain, largest)
-    figure.colorbar(image, ax=axes, label=f"change of {HEADINGS[tuning.objective]}, per cent")
+    figure.colorbar(image, ax=axes, label=f"change of {HEADINGS[tuning.objective]}, points")
     path = Path(path)
     with atomic(path) as temporary:
         figure.savefig(temporary, dpi=160, format=path.suffix[1:].lower())

@@ -1,4 +1,4 @@
-// Mean field in a fully connected CRF (Krahenbuhl and Koltun 2011, algorithm 1), and plain filtering.
+// Mean field in a fully connected CRF (Krahenbuhl and Koltun 2011, algorithm 1).
 //
 // One iteration is one pass over the points, which slices what the lattices hold, takes the softmax and splats it into
 // the other buffer for the next iteration, and then a blur of that buffer. The marginals themselves are written once, at
@@ -8,11 +8,11 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
-#include <new>
 
 #include "lattice.hpp"
 #include "room.hpp"
 #include "strips.hpp"
+#include "sweeps.hpp"
 #include "team.hpp"
 #include "variants.hpp"
 
@@ -25,60 +25,6 @@ constexpr float large_logit = 80.0f;
 constexpr float half_scale = 1.0f / 64;
 constexpr int settling_pass = 2;
 
-std::size_t share(std::size_t count, std::size_t part, std::size_t parts) { return count * part / parts; }
-
-// Calls work(begin, end) for runs of points that lie in one row and one tile.
-template <typename Work>
-void each_run(const Lattice& lattice, std::size_t strip, const Work& work) {
-    const std::size_t first = share(lattice.rows, strip, lattice.strips);
-    const std::size_t last = share(lattice.rows, strip + 1, lattice.strips);
-    for (std::size_t top = first; top < last; top += tile_rows)
-        for (std::size_t left = 0; left < lattice.width; left += tile_columns)
-            for (std::size_t row = top; row < std::min(last, top + tile_rows); ++row)
-                work(row * lattice.width + left, row * lattice.width + std::min(lattice.width, left + tile_columns));
-}
-
-// The part of an axis's chains that one thread blurs: whole chains only.
-struct Links {
-    const std::int32_t* first;
-    std::size_t count;
-};
-
-Links links_of(const Lattice& lattice, int axis, std::size_t part) {
-    const std::int32_t* chains = lattice.chains + lattice.axes[axis];
-    const auto count = static_cast<std::size_t>(lattice.axes[axis + 1] - lattice.axes[axis]);
-    const auto edge = [&](std::size_t index) {
-        std::size_t place = share(count, index, lattice.strips);
-        while (place > 0 && place < count && chains[place - 1] >= 0) ++place;
-        return place;
-    };
-    const std::size_t begin = edge(part), end = edge(part + 1);
-    return {chains + begin, end - begin};
-}
-
-// Adds the ghosts' rows to their owners', one strip's after the other: the ghosts of one strip have different owners.
-void gather_ghosts(const Lattice& lattice, float* values, std::size_t stride, std::size_t part, std::size_t strip) {
-    const auto begin = static_cast<std::size_t>(lattice.ghosts[strip]);
-    const auto count = static_cast<std::size_t>(lattice.ghosts[strip + 1]) - begin;
-    const std::size_t end = begin + share(count, part + 1, lattice.strips);
-    for (std::size_t ghost = begin + share(count, part, lattice.strips); ghost < end; ++ghost) {
-        float* owner = values + static_cast<std::size_t>(lattice.owners[ghost]) * stride;
-        const float* own = values + (lattice.size + ghost) * stride;
-        for (std::size_t label = 0; label < stride; ++label) owner[label] += own[label];
-    }
-}
-
-template <typename Element>
-void spread_ghosts(const Lattice& lattice, Element* values, std::size_t stride, std::size_t part) {
-    const auto all = static_cast<std::size_t>(lattice.ghosts[lattice.strips]);
-    for (std::size_t ghost = share(all, part, lattice.strips); ghost < share(all, part + 1, lattice.strips); ++ghost)
-        std::memcpy(values + (lattice.size + ghost) * stride,
-                    values + static_cast<std::size_t>(lattice.owners[ghost]) * stride, stride * sizeof(Element));
-}
-
-// Values padded to whole vectors: one number alone, or a multiple of eight.
-std::size_t padded(std::size_t values) { return (values + 7) / 8 * 8; }
-
 // The rows and strips in which the points are visited: where there is no lattice, one long row.
 Lattice frame_of(const MeanField& task) {
     if (!task.lattices.empty()) return task.lattices[0];
@@ -90,47 +36,26 @@ Lattice frame_of(const MeanField& task) {
 
 class Inference {
    public:
+    // Careful: the largest logit of a point is subtracted before exponentials are taken.
     Inference(const MeanField& task, bool careful)
         : task_(task), kernels_(atrous::kernels()), frame_(frame_of(task)), points_(task.points),
-          labels_(task.labels.rows()),
-          strips_(frame_.strips), binary_(task.labels.rows() == 2 && task.labels.rest.empty() && !task.label_weights && !task.matrix && task.own.empty() &&
-                                          task.settle <= 0.0f),
-          stride_(binary_ ? 1 : padded(task.labels.rows())),
-          half_(task.half && !binary_ && kernels_.to_half) {
+          labels_(task.labels.rows()), strips_(frame_.strips), binary_(is_binary(task)),
+          stride_(binary_ ? 1 : padded(labels_)), half_(task.half && !binary_ && kernels_.to_half) {
         order_terms();
         reserve();
-        pass_.terms = terms_.data();
-        pass_.term_count = terms_.size();
-        pass_.labels = labels_;
-        pass_.unary = task.unary;
-        pass_.kept = task.labels.kept.data();
-        pass_.rest = task.labels.rest.data();
-        pass_.rest_count = task.labels.rest.size();
-        pass_.stride = stride_;
-        pass_.points = points_;
-        pass_.logits = logits_.get();
-        pass_.half_scale = half_scale;
-        pass_.label_weights = task.label_weights ? label_weights_.data() : nullptr;
-        pass_.matrix = task.matrix ? matrix_.data() : nullptr;
-        pass_.previous = previous_.get();
-        pass_.marginals = task.marginals;
-        pass_.settle = task.settle;
-        // Only a Potts model leaves the largest logit of a point at 0 or above.
-        pass_.careful = careful || !potts();
+        describe_pass(careful);
     }
 
     // False where the unaries cannot be used.
     bool run() {
         std::atomic<bool> usable{true};
-        if (!as_team(strips_, [&](std::size_t member, Barrier& barrier) {
-                if (!prepare(member)) usable = false;
-                clear(values_[0].get(), member);
-                if (!half_) clear(values_[1].get(), member);
-                if (base_) clear(base_.get(), member);
-                barrier.wait();
-                if (usable) iterate(member, barrier);
-            }))
-            throw std::bad_alloc();
+        as_team(strips_, [&](std::size_t member, Barrier& barrier) {
+            if (!prepare(member)) usable = false;
+            clear(values_[0].get(), member);
+            if (base_) clear(base_.get(), member);
+            barrier.wait();
+            if (usable) iterate(member, barrier);
+        });
         return usable;
     }
 
@@ -139,6 +64,32 @@ class Inference {
     }
 
    private:
+    static bool is_binary(const MeanField& task) {
+        return task.labels.rows() == 2 && task.labels.rest.empty() && !task.label_weights && !task.matrix &&
+               task.own.empty() && task.settle <= 0.0f;
+    }
+
+    void describe_pass(bool careful) {
+        pass_.terms = terms_.data();
+        pass_.term_count = terms_.size();
+        pass_.labels = labels_;
+        pass_.stride = stride_;
+        pass_.unary = task_.unary;
+        pass_.kept = task_.labels.kept.data();
+        pass_.rest = task_.labels.rest.data();
+        pass_.rest_count = task_.labels.rest.size();
+        pass_.points = points_;
+        pass_.logits = logits_.get();
+        pass_.half_scale = half_scale;
+        pass_.label_weights = task_.label_weights ? label_weights_.data() : nullptr;
+        pass_.matrix = task_.matrix ? matrix_.data() : nullptr;
+        pass_.previous = previous_.get();
+        pass_.marginals = task_.marginals;
+        pass_.settle = task_.settle;
+        // Only a Potts model leaves the largest logit of a point at 0 or above.
+        pass_.careful = careful || !potts();
+    }
+
     bool potts() const {
         const float* end = task_.label_weights ? task_.label_weights + labels_ : nullptr;
         return !task_.matrix && task_.own.empty() &&
@@ -170,6 +121,7 @@ class Inference {
             settled_.resize(points_);
             base_ = Room<float>(rows_ * stride_);
             active_.resize(strips_);
+            for (auto& points : active_) points.reserve((frame_.rows / strips_ + 1) * frame_.width);
         }
         if (!task_.own.empty()) previous_ = Room<float>(points_ * stride_);
         if (task_.tolerance > 0.0f) sample_ = Room<float>((points_ / sampled + 1) * stride_);
@@ -195,8 +147,7 @@ class Inference {
         const std::size_t stride = padded(stride_);
         each_run(frame_, member, [&](std::size_t begin, std::size_t end) {
             float* rows = binary_ ? own_[member].scratch : logits_.get() + begin * stride;
-            if (!kernels_.prepare(pass_, stride, task_.from_probabilities, begin, end, rows))
-                usable = false;
+            if (!kernels_.prepare(pass_, stride, task_.from_probabilities, begin, end, rows)) usable = false;
             for (std::size_t point = begin; binary_ && point < end; ++point, rows += stride)
                 logits_[point] = rows[1] - rows[0];
         });
@@ -263,17 +214,7 @@ class Inference {
                 gather_ghosts(term.lattice, target + term.offset * stride_, stride_, member, strip);
             barrier.wait();
         }
-        float* next = source ? source : values_[1].get();
-        if (half_) {
-            const std::size_t begin = share(rows_, member, strips_) * stride_;
-            const std::size_t end = share(rows_, member + 1, strips_) * stride_;
-            kernels_.to_half(target + begin, end - begin, half_scale, halves_.get() + begin);
-            next = target;
-        }
-        if (!settled_.empty() && step >= settling_pass)
-            start_from_base(next, member);
-        else if (!half_ && source)
-            clear(next, member);
+        make_ready(target, source, step, member);
         if (half_) barrier.wait();
         int axes = 0;
         for (const Term& term : terms_) axes = std::max(axes, term.lattice.corners());
@@ -291,6 +232,19 @@ class Inference {
         barrier.wait();
     }
 
+    // This thread's rows of the buffer for the next pass: zeros, or what the points that have settled always add. Half
+    // precision needs one buffer only, whose values move to the halves here.
+    void make_ready(float* target, float* source, int step, std::size_t member) {
+        const std::size_t begin = share(rows_, member, strips_) * stride_;
+        const std::size_t count = share(rows_, member + 1, strips_) * stride_ - begin;
+        float* next = half_ ? target : source ? source : values_[1].get();
+        if (half_) kernels_.to_half(target + begin, count, half_scale, halves_.get() + begin);
+        if (!settled_.empty() && step >= settling_pass)
+            std::memcpy(next + begin, base_.get() + begin, count * sizeof(float));
+        else if (!half_)
+            std::memset(next + begin, 0, count * sizeof(float));
+    }
+
     void blur_axis(const Term& term, int axis, float* values, std::size_t member) const {
         const Links links = links_of(term.lattice, axis, member);
         if (half_)
@@ -300,14 +254,8 @@ class Inference {
     }
 
     void clear(float* values, std::size_t member) const {
-        const std::size_t begin = share(rows_ * stride_, member, strips_);
-        std::memset(values + begin, 0, (share(rows_ * stride_, member + 1, strips_) - begin) * sizeof(float));
-    }
-
-    void start_from_base(float* values, std::size_t member) const {
-        const std::size_t begin = share(rows_ * stride_, member, strips_);
-        std::memcpy(values + begin, base_.get() + begin,
-                    (share(rows_ * stride_, member + 1, strips_) - begin) * sizeof(float));
+        const std::size_t begin = share(rows_, member, strips_) * stride_;
+        std::memset(values + begin, 0, (share(rows_, member + 1, strips_) * stride_ - begin) * sizeof(float));
     }
 
     const MeanField& task_;
@@ -327,64 +275,7 @@ class Inference {
     Pass pass_{};
 };
 
-// Splat, blur, slice, without a softmax between: at most `most_channels` channels at once.
-class Filtering {
-   public:
-    Filtering(const Lattice& lattice, bool transposed, std::size_t channels)
-        : lattice_(lattice), transposed_(transposed), stride_(channels == 1 ? 1 : padded(channels)),
-          values_(Room<float>(lattice.all_rows() * stride_)) {}
-
-    void run(const float* values, std::size_t channels, float* out) {
-        const Kernels& kernels = atrous::kernels();
-        const std::size_t count = lattice_.all_rows() * stride_;
-        float* rows = values_.get();
-        if (!as_team(lattice_.strips, [&](std::size_t member, Barrier& barrier) {
-                const std::size_t begin = share(count, member, lattice_.strips);
-                std::memset(rows + begin, 0, (share(count, member + 1, lattice_.strips) - begin) * sizeof(float));
-                barrier.wait();
-                each_run(lattice_, member, [&](std::size_t first, std::size_t last) {
-                    kernels.splat(lattice_, transposed_ ? lattice_.slice : lattice_.splat, values, channels, stride_,
-                                  first, last, rows);
-                });
-                barrier.wait();
-                blur(member, barrier);
-                each_run(lattice_, member, [&](std::size_t first, std::size_t last) {
-                    kernels.slice(lattice_, transposed_ ? lattice_.splat : lattice_.slice, rows, channels, stride_,
-                                  first, last, out);
-                });
-            }))
-            throw std::bad_alloc();
-    }
-
-   private:
-    void blur(std::size_t member, Barrier& barrier) {
-        for (std::size_t strip = 1; strip < lattice_.strips; ++strip) {
-            gather_ghosts(lattice_, values_.get(), stride_, member, strip);
-            barrier.wait();
-        }
-        for (int axis = 0; axis < lattice_.corners(); ++axis) {
-            const Links links = links_of(lattice_, transposed_ ? lattice_.dimensions - axis : axis, member);
-            kernels().blur(values_.get(), stride_, links.first, links.count);
-            barrier.wait();
-        }
-        spread_ghosts(lattice_, values_.get(), stride_, member);
-        barrier.wait();
-    }
-
-    const Lattice& lattice_;
-    bool transposed_;
-    std::size_t stride_;
-    Room<float> values_;
-};
-
 }  // namespace
-
-void filter(const Lattice& lattice, const float* values, std::size_t channels, bool transposed, float* out) {
-    for (std::size_t first = 0; first < channels; first += most_channels) {
-        const std::size_t count = std::min(most_channels, channels - first);
-        Filtering(lattice, transposed, count).run(values + first * lattice.points(), count, out + first * lattice.points());
-    }
-}
 
 void peaks(const float* values, std::size_t labels, std::size_t points, std::size_t threads, float* largest) {
     in_strips(labels, std::min(threads, labels), [&](std::size_t, std::size_t begin, std::size_t end) {

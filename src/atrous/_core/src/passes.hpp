@@ -34,6 +34,9 @@ inline void in_chunks(std::size_t stride, const Work& work) {
 Range range(const float* values, std::size_t count);
 void simplices(const float* features, std::size_t points, std::size_t first, int count, const Packing& packing,
                std::uint64_t* keys, float* weights);
+bool prepare(const Pass& pass, std::size_t stride, bool probabilities, std::size_t begin, std::size_t end,
+             float* logits);
+void write_out(const Pass& pass, const float* rows, std::size_t stride, std::size_t begin, std::size_t end);
 void blur(float* values, std::size_t stride, const std::int32_t* chains, std::size_t count);
 void blur_half(std::uint16_t* values, std::size_t stride, const std::int32_t* chains, std::size_t count);
 void to_half(float* values, std::size_t count, float scale, std::uint16_t* half);

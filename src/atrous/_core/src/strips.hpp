@@ -1,6 +1,8 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
+#include <new>
 #include <system_error>
 #include <thread>
 #include <vector>
@@ -34,6 +36,20 @@ void in_strips(std::size_t count, std::size_t strips, const Work& work) {
     work(0, edge(0), edge(1));
     for (std::size_t strip = started; strip < strips; ++strip) work(strip, edge(strip), edge(strip + 1));
     for (auto& thread : threads) thread.join();
+}
+
+// The same for work that takes memory and may find none left: that is told once all have ended.
+template <typename Work>
+void in_strips_with_memory(std::size_t count, std::size_t strips, const Work& work) {
+    std::atomic<bool> enough{true};
+    in_strips(count, strips, [&](std::size_t strip, std::size_t begin, std::size_t end) {
+        try {
+            work(strip, begin, end);
+        } catch (const std::bad_alloc&) {
+            enough = false;
+        }
+    });
+    if (!enough) throw std::bad_alloc();
 }
 
 }  // namespace atrous

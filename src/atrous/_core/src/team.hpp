@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <mutex>
+#include <stdexcept>
 #include <system_error>
 #include <thread>
 #include <vector>
@@ -54,9 +55,9 @@ class Barrier {
 };
 
 // Calls work(member, barrier) on `members` threads at once, the first of them this one; `work` must not throw.
-// Returns false, and has called nothing, where the system gives no more threads.
+// Throws, and has called nothing, where the system gives no more threads.
 template <typename Work>
-bool as_team(std::size_t members, const Work& work) {
+void as_team(std::size_t members, const Work& work) {
     Barrier barrier(members);
     std::atomic<int> go{0};
     std::vector<std::thread> threads;
@@ -74,7 +75,7 @@ bool as_team(std::size_t members, const Work& work) {
     go.store(complete ? 1 : 2, std::memory_order_release);
     if (complete) work(0, barrier);
     for (auto& thread : threads) thread.join();
-    return complete;
+    if (!complete) throw std::runtime_error("the system starts no more threads; give fewer, such as threads=1");
 }
 
 }  // namespace atrous
