@@ -22,6 +22,8 @@ typedef float Floats __attribute__((vector_size(64)));
 typedef float HalfFloats __attribute__((vector_size(32)));
 typedef std::int32_t Ints __attribute__((vector_size(64)));
 typedef std::int32_t HalfInts __attribute__((vector_size(32)));
+typedef std::uint32_t Words __attribute__((vector_size(64)));
+typedef std::uint32_t HalfWords __attribute__((vector_size(32)));
 typedef std::uint64_t Keys __attribute__((vector_size(64)));
 
 template <typename To, typename From>
@@ -48,6 +50,8 @@ typedef Pack<float, 16> Floats;
 typedef Pack<float, 8> HalfFloats;
 typedef Pack<std::int32_t, 16> Ints;
 typedef Pack<std::int32_t, 8> HalfInts;
+typedef Pack<std::uint32_t, 16> Words;
+typedef Pack<std::uint32_t, 8> HalfWords;
 typedef Pack<std::uint64_t, 8> Keys;
 
 #define ATROUS_OPERATOR(op)                                                                        \
@@ -184,21 +188,21 @@ inline std::size_t least(std::size_t left, std::size_t right) { return left < ri
 constexpr float rounder = 12582912.0f;
 
 template <typename F>
-struct IntsOf;
+struct WordsOf;
 template <>
-struct IntsOf<Floats> {
-    typedef Ints type;
+struct WordsOf<Floats> {
+    typedef Words type;
 };
 template <>
-struct IntsOf<HalfFloats> {
-    typedef HalfInts type;
+struct WordsOf<HalfFloats> {
+    typedef HalfWords type;
 };
 
-// e^x to a relative error of 2e-7 for x <= 80. Below -50 it stays at e^-50: smaller products would be denormal, and
+// e^x to a relative error of 2e-7 for x <= 80, and any number above. Below -50 it stays at e^-50: smaller products would be denormal, and
 // those take a hundred times as long.
 template <typename F>
 inline F exponential(F x) {
-    typedef typename IntsOf<F>::type I;
+    typedef typename WordsOf<F>::type W;
     x = larger(x, all<F>(-50.0f));
     const F shifted = x * 1.44269504f + rounder;
     const F fraction = x * 1.44269504f - (shifted - rounder);
@@ -207,7 +211,7 @@ inline F exponential(F x) {
     power = power * fraction + 0.2402212f;
     power = power * fraction + 0.69314694f;
     power = power * fraction + 1.0000001f;
-    return bits<F>(bits<I>(power) + (bits<I>(shifted) << 23));
+    return bits<F>(bits<W>(power) + (bits<W>(shifted) << 23));
 }
 
 // The natural logarithm of normal positive numbers, to an error of 2e-7.
