@@ -363,3 +363,19 @@ def test_codes_of_wide_columns_neither_collide_nor_lose_their_order() -> None:
     codes = lattice_twin._codes(columns)
     np.testing.assert_array_equal(np.diff(codes) > 0, True)
     np.testing.assert_array_equal(np.diff(codes) == 1, [True, False, False, False])
+
+
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize("dimensions", [63, 64, 70])
+def test_gain_of_very_many_features(dimensions: int) -> None:
+    lattice = build_lattice(np.zeros((dimensions, 2, 3), np.float32), normalisation="none")
+    ones = np.ones((1, 6), np.float32)
+    np.testing.assert_allclose(filtered(lattice, ones), 6, rtol=1e-5)
+
+
+@pytest.mark.usefixtures("kernels")
+def test_features_too_far_from_zero() -> None:
+    features = random_features(9, 5, (4, 6), 1.0)
+    features[4] += 2e6
+    with pytest.raises(ValueError, match="too far from 0 for single precision"):
+        build_lattice(features)

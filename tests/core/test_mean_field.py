@@ -6,6 +6,8 @@ import json
 import logging
 import re
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise as pairs
 from pathlib import Path
 from typing import Any
@@ -371,30 +373,51 @@ def test_wrong_arguments_are_refused() -> None:
         words = f"unary is {bad.dtype} of shape {bad.shape}; float32 of shape (labels, points) is needed"
         refused(words, bad, pairwise)
     refused(
-        "a lattice has 91 points in 1 strips; 90 points in 1 strips are needed, as unary and the first lattice have "
-        "them",
+        "a lattice has points of (7, 13) in 1 strips; 90 points, of (7, 13) in 1 strips as the first lattice's, are "
+        "needed",
         good[:, :90],
         pairwise,
     )
     mixed = [kernels_of((29, 17), threads=2)[0], kernels_of((29, 17), threads=3)[0]]
     refused(
-        "a lattice has 493 points in 3 strips; 493 points in 2 strips are needed, as unary and the first lattice have "
-        "them",
+        "a lattice has points of (29, 17) in 3 strips; 493 points, of (29, 17) in 2 strips as the first lattice's, are "
+        "needed",
         probabilities(3, 493),
         mixed,
     )
+    turned = [kernels_of((29, 17), threads=2)[0], kernels_of((17, 29), threads=2)[0]]
+    refused(
+        "a lattice has points of (17, 29) in 2 strips; 493 points, of (29, 17) in 2 strips as the first lattice's, are "
+        "needed",
+        probabilities(3, 493),
+        turned,
+    )
+    refused(
+        "weights come to 2e+30 with the compatibility; below 1e+24 is needed",
+        good,
+        [(lattice, 1e20) for lattice, _ in pairwise],
+        np.full(3, 1e10, np.float32),
+    )
+    with pytest.raises(ValueError, match=r"^iterations is -1; 0 or more is needed$"):
+        mean_field(good, pairwise, iterations=-1, from_probabilities=True)
+    for kept in ([2, 0], [0, 0], [0, 9], [0, 1, 2], []):
+        words = f"kept is {kept}; some of the labels 0..2 are needed, in ascending order"
+        with pytest.raises(ValueError, match=f"^{re.escape(words)}$"):
+            mean_field(good, pairwise, iterations=1, from_probabilities=True, kept=np.int32(kept))
     for shape in ((2,), (3, 2), (2, 3), (3, 3, 1), ()):
         words = f"compatibility has shape {shape}; (3,) or (3, 3) is needed, for 3 labels"
         refused(words, good, pairwise, np.ones(shape, np.float32))
 
 
 @pytest.fixture
-def _no_compiled_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_compiled_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setitem(sys.modules, "atrous._core._kernels", None)
     monkeypatch.delattr("atrous._core._kernels", raising=False)
     monkeypatch.delenv("ATROUS_CORE", raising=False)
     implementations._chosen.cache_clear()
     lattice_twin._tell_the_cost.cache_clear()
+    yield
+    implementations._chosen.cache_clear()  # else every later test would run on NumPy
 
 
 @pytest.mark.usefixtures("_no_compiled_kernels")
@@ -478,3 +501,26 @@ def test_too_many_lattices() -> None:
     marginals = mean_field(unary, pairwise[:16], iterations=1, from_probabilities=True)
     weighted = [(lattice, 8 * weight) for lattice, weight in pairwise[:2]]
     np.testing.assert_allclose(marginals, mean_field(unary, weighted, iterations=1, from_probabilities=True), atol=1e-4)
+
+
+def test_arrays_of_a_lattice_are_taken_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATROUS_CORE", "compiled")
+    lattice, _ = kernels_of((7, 13))[0]
+    wrong = replace(lattice, vertices=lattice.vertices.astype(np.int64))
+    with pytest.raises(RuntimeError, match="bad_cast"):
+        filtered(wrong, np.zeros((1, 91), np.float32))
+
+
+@both
+def test_negative_weights_and_large_penalties_make_marginals() -> None:
+    unary, pairwise = probabilities(3, 91), kernels_of((7, 13))
+    for weight, compatibility in ((-300.0, None), (1e3, np.full((3, 3), 1e20, np.float32))):
+        marginals = mean_field(
+            unary,
+            [(lattice, weight) for lattice, _ in pairwise],
+            iterations=2,
+            from_probabilities=True,
+            compatibility=compatibility,
+        )
+        assert marginals is not None
+        np.testing.assert_allclose(marginals.sum(axis=0), 1, atol=1e-5)

@@ -210,9 +210,9 @@ def test_a_batch_names_its_image() -> None:
         ("sigma_beta", -3, "sigma_beta is -3; a finite number above 0 is needed"),
         ("sigma_gamma", np.nan, "sigma_gamma is nan; a finite number above 0 is needed"),
         ("sigma_gamma", np.inf, "sigma_gamma is inf; a finite number above 0 is needed"),
-        ("w1", -1, "w1 is -1; a finite number of at least 0 and below 1e+30 is needed"),
-        ("w2", 1e39, "w2 is 1e+39; a finite number of at least 0 and below 1e+30 is needed"),
-        ("tolerance", np.nan, "tolerance is nan; a finite number of at least 0 and below 1e+30 is needed"),
+        ("w1", -1, "w1 is -1; a finite number of at least 0 and below 1e+12 is needed"),
+        ("w2", 1e39, "w2 is 1e+39; a finite number of at least 0 and below 1e+12 is needed"),
+        ("tolerance", np.nan, "tolerance is nan; a finite number of at least 0 and below 1e+12 is needed"),
         ("prune", 1, "prune is 1; a finite number of at least 0 and below 1 is needed"),
         ("settle", 1.5, "settle is 1.5; a finite number of at least 0 and below 1 is needed"),
         ("iterations", -1, "iterations is -1; 0 or more is needed"),
@@ -224,7 +224,7 @@ def test_a_batch_names_its_image() -> None:
          "pair of labels (labels, labels) is accepted"),
         ("compatibility", ((1, 2),), "compatibility is ((1, 2),); potts, a number per label (labels,), or a penalty "
          "per pair of labels (labels, labels) is accepted"),
-        ("compatibility", (1, np.nan), "compatibility holds NaN, infinity or numbers above 1e+30; every number must be "
+        ("compatibility", (1, np.nan), "compatibility holds NaN, infinity or numbers above 1e+12; every number must be "
          "below it"),
     ],
 )  # fmt: skip
@@ -294,7 +294,7 @@ def test_kernels_of_ones_own() -> None:
     own("pairwise holds a ndarray; pairs (features, weight) are needed", HALVES, kind=TypeError)
     own("features: a list came; a NumPy array is needed: np.asarray(features)", ([1], 1), kind=TypeError)
     own("a weight of pairwise is '1'; a number is needed", (HALVES, "1"), kind=TypeError)
-    own("a weight of pairwise is -1; a finite number of at least 0 and below 1e+30 is needed", (HALVES, -1))
+    own("a weight of pairwise is -1; a finite number of at least 0 and below 1e+12 is needed", (HALVES, -1))
     own("features of pairwise are for an image of (3, 5); (4, 5) is needed, as the image is", (HALVES[:, :3], 1))
     rest = "floating-point numbers (d, h, w) or (d, depth, h, w) are needed, each at least 1"
     own(f"features are uint8 of shape (4, 5, 3); {rest}", (IMAGE, 1))

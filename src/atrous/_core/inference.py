@@ -12,6 +12,7 @@ from atrous._core.implementations import available_threads, kernels
 from atrous._core.lattice import Lattice
 
 _MOST_LATTICES = 16
+_LARGEST_WEIGHT = 1e24  # times a value of a lattice it is far from the end of float32
 
 
 def mean_field(
@@ -41,12 +42,14 @@ def mean_field(
     `kept` names labels in ascending order; the probabilities of the others are added up, and they take part as one,
     whose number in `compatibility` stands last. In the result it is shared out in proportion to their probabilities.
 
-    `precision` float16 keeps the blurred values in half the memory where the processor converts them. `settle` > 0: a
-    point whose largest marginal exceeds 1 - settle after the second iteration keeps its marginals; of two labels in a
-    Potts model all go on, which costs less. `tolerance` > 0: once the mean change of the marginals, asked at every
-    sixteenth point, is below it, one more iteration is the last.
+    `precision` float16 keeps the blurred values in half the memory where the processor converts them; they must stay
+    below 65504, as they do with the normalisations "symmetric" and "before". `settle` > 0: a point whose largest
+    marginal exceeds 1 - settle after the second iteration keeps its marginals; of two labels in a Potts model all go
+    on, which costs less. `tolerance` > 0: once the mean change of the marginals, asked at every sixteenth point, is
+    below it, one more iteration is the last.
 
-    Raises `ValueError` for arrays of other shapes or lattices that do not belong together.
+    Raises `ValueError` for arrays of other shapes, lattices that do not belong together, iterations below 0, weights
+    beyond 1e24 and `kept` that are not some of the labels in order.
 
     Source: Krahenbuhl and Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials", NIPS
     2011, algorithm 1.
@@ -54,6 +57,9 @@ def mean_field(
     unary = np.ascontiguousarray(unary)
     if kept is not None:
         kept = np.ascontiguousarray(kept, np.int32)
+        _check_kept(kept, len(unary))
+    if iterations < 0:
+        raise ValueError(f"iterations is {iterations}; 0 or more is needed")
     _check(unary, pairwise, len(unary) if kept is None else len(kept) + 1, compatibility)
     lattices = [lattice for lattice, _ in pairwise]
     if len(unary) == 2 and compatibility is None and self_message:
@@ -110,16 +116,28 @@ def _check(
     if unary.dtype != np.float32 or unary.ndim != 2 or 0 in unary.shape:
         raise ValueError(f"unary is {unary.dtype} of shape {unary.shape}; float32 of shape (labels, points) is needed")
     points = unary.shape[1]
+    if points >= 1 << 31:
+        raise ValueError(f"{points} points came; fewer than 2^31 are possible: refine the image in parts")
     if len(pairwise) > _MOST_LATTICES:
         raise ValueError(f"{len(pairwise)} lattices came; {_MOST_LATTICES} are the most")
     for lattice, _ in pairwise:
-        if lattice.points != points or lattice.strips != pairwise[0][0].strips:
+        first = pairwise[0][0]
+        if lattice.points != points or (lattice.shape, lattice.strips) != (first.shape, first.strips):
             raise ValueError(
-                f"a lattice has {lattice.points} points in {lattice.strips} strips; {points} points in "
-                f"{pairwise[0][0].strips} strips are needed, as unary and the first lattice have them"
+                f"a lattice has points of {lattice.shape} in {lattice.strips} strips; {points} points, of "
+                f"{first.shape} in {first.strips} strips as the first lattice's, are needed"
             )
     if compatibility is not None and compatibility.shape not in ((labels,), (labels, labels)):
         raise ValueError(
             f"compatibility has shape {compatibility.shape}; ({labels},) or ({labels}, {labels}) is needed, for "
             f"{labels} labels"
         )
+    largest = sum(abs(weight) for _, weight in pairwise)
+    largest *= 1 if compatibility is None else max(1.0, float(np.abs(compatibility).max()))
+    if not largest < _LARGEST_WEIGHT:
+        raise ValueError(f"weights come to {largest:g} with the compatibility; below {_LARGEST_WEIGHT:g} is needed")
+
+
+def _check_kept(kept: NDArray[np.int32], labels: int) -> None:
+    if kept.ndim != 1 or not 0 < len(kept) < labels or (np.diff(np.r_[-1, kept, labels]) < 1).any():
+        raise ValueError(f"kept is {kept.tolist()}; some of the labels 0..{labels - 1} are needed, in ascending order")

@@ -12,6 +12,7 @@ from atrous._core.implementations import available_threads, kernels
 
 Normalisation = Literal["symmetric", "before", "after", "none"]
 _ROWS_PER_STRIP = 8
+_STRIPS_PER_PROCESSOR = 4
 _TINY = np.float32(1e-20)
 
 
@@ -58,7 +59,7 @@ class Lattice:
 
     @property
     def gain(self) -> float:
-        """The factor by which a blurred value is too large where every neighbour is there."""
+        """What a blurred value is multiplied by: blurring enlarges it where every neighbour is there."""
         return 1 / (1 + 2.0**-self.dimensions)
 
 
@@ -69,8 +70,8 @@ def build_lattice(
 
     `features` are (d, rows, width) float32, divided by their standard deviations already. With K the filter and n = K1
     what it makes of ones, `normalisation` gives the filter n^-1/2 K n^-1/2 ("symmetric"), K n^-1 ("before"), n^-1 K
-    ("after") or K itself ("none"), whose gain depends on the data. `threads` defaults to one per processor, fewer for
-    few rows.
+    ("after") or K itself ("none"), whose gain depends on the data. `threads` defaults to one per processor, and is at
+    most four for each; fewer for few rows.
 
     Raises `ValueError` for another dtype, number of axes or normalisation, no points, and features that are not finite.
 
@@ -84,7 +85,9 @@ def build_lattice(
     features = np.asarray(features)
     _check_features(features, normalisation)
     _, rows, width = features.shape
-    strips = max(1, min(available_threads(threads), rows // _ROWS_PER_STRIP))
+    # More strips than processors only wait for each other; a few more than there are cost little.
+    most = min(rows // _ROWS_PER_STRIP, _STRIPS_PER_PROCESSOR * available_threads(None))
+    strips = max(1, min(available_threads(threads), most))
     arrays = lattice_arrays(np.ascontiguousarray(features), strips)
     if arrays is None:
         raise ValueError("features hold NaN or infinity; every feature of every point must be a finite number")

@@ -1,6 +1,7 @@
 """The kernels in NumPy: the specification of the compiled ones, and what runs where no compiler was at hand.
 
-Arguments are checked by the functions that call these; results are equal to the compiled kernels' bit for bit.
+Arguments are checked by the functions that call these. The compiled kernels' labels and counts are equal to these bit
+for bit, the CRF's sums up to rounding.
 """
 
 from __future__ import annotations

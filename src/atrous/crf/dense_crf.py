@@ -110,7 +110,7 @@ class DenseCRF:
             yield name, parameters.number(name, getattr(self, name), below=parameters.VAST)
         for name in ("prune", "settle"):
             yield name, parameters.number(name, getattr(self, name), below=1)
-        yield "iterations", parameters.whole("iterations", self.iterations, 0)
+        yield "iterations", parameters.whole("iterations", self.iterations, 0, most=100_000)
         yield "threads", self.threads if self.threads is None else parameters.whole("threads", self.threads, 1)
         yield "compatibility", parameters.compatibility(self.compatibility)
         yield "self_message", parameters.switch("self_message", self.self_message)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-VAST = 1e30
+VAST = 1e12
 """Where weights end: their products with marginals and each other stay within float32."""
 Compatibility = str | tuple[float, ...] | tuple[tuple[float, ...], ...]
 
@@ -31,10 +31,10 @@ def number(name: str, value: Any, *, least: float = 0.0, strictly: bool = False,
     return value
 
 
-def whole(name: str, value: Any, least: int) -> int:
-    """Return `value` as a whole number of at least `least`.
+def whole(name: str, value: Any, least: int, *, most: int | None = None) -> int:
+    """Return `value` as a whole number of at least `least` and at most `most`.
 
-    Raises `TypeError` for what is no whole number, `ValueError` for less.
+    Raises `TypeError` for what is no whole number, `ValueError` for less and for more.
     """
     try:
         result = operator.index(value)
@@ -44,6 +44,8 @@ def whole(name: str, value: Any, least: int) -> int:
         raise TypeError(f"{name} is {value!r}; a whole number is needed")
     if result < least:
         raise ValueError(f"{name} is {result}; {least} or more is needed")
+    if most is not None and result > most:
+        raise ValueError(f"{name} is {result}; {most} or less is needed")
     return result
 
 

@@ -113,7 +113,8 @@ void splat(const Lattice& lattice, const float* weights, const float* values, st
                 target[lattice.vertices[point * corners + corner]] += weights[point * corners + corner] * values[point];
         return;
     }
-    float rows[tile_columns * most_channels] = {};
+    float rows[tile_columns * most_channels];
+    std::memset(rows, 0, (end - begin) * stride * sizeof(float));
     for (std::size_t channel = 0; channel < channels; ++channel)
         for (std::size_t point = begin; point < end; ++point)
             rows[(point - begin) * stride + channel] = values[channel * lattice.points() + point];
@@ -131,7 +132,7 @@ void splat(const Lattice& lattice, const float* weights, const float* values, st
 void slice(const Lattice& lattice, const float* weights, const float* source, std::size_t channels, std::size_t stride,
            std::size_t begin, std::size_t end, float* out) {
     const int corners = lattice.corners();
-    const float gain = lattice.gain();
+    const float gain = lattice.gain;
     if (stride == 1) {
         for (std::size_t point = begin; point < end; ++point) {
             float sum = 0.0f;

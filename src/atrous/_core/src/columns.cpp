@@ -6,25 +6,23 @@
 namespace atrous {
 namespace ATROUS_VARIANT {
 
-constexpr float absent = -1e30f;  // the logit of a label that only fills up a row
-constexpr float lowest_float = -3.4028235e38f;
 constexpr float off_by = 0.01f;  // probabilities may sum to as much more or less than one
 constexpr float least_probability = 1e-5f;
 
 // Up to `tile_columns` points of one label at a time, and what is to be known of all their labels.
 struct Columns {
     float value[tile_columns] = {}, sum[tile_columns] = {}, largest[tile_columns];
-    Floats wrong = all<Floats>(0.0f), lowest = all<Floats>(0.0f);
+    Floats wrong = all<Floats>(0.0f), least = all<Floats>(0.0f);
 
     Columns() {
-        for (float& each : largest) each = lowest_float;
+        for (float& each : largest) each = lowest;
     }
     void read(const float* from, std::size_t count) {
         std::memcpy(value, from, count * sizeof(float));
         for (std::size_t lane = 0; lane < tile_columns; lane += lanes) {
             const Floats column = load<Floats>(value + lane);
             wrong += column - column;  // NaN for NaN and infinity
-            lowest = smaller(column, lowest);
+            least = smaller(column, least);
             store(load<Floats>(sum + lane) + column, sum + lane);
         }
     }
@@ -43,7 +41,7 @@ struct Columns {
     bool usable(bool probabilities, std::size_t count) const {
         bool good = sum_of(wrong) == 0.0f;
         if (!probabilities) return good;
-        for (int lane = 0; lane < lanes; ++lane) good = good && lowest[lane] >= 0.0f;
+        for (int lane = 0; lane < lanes; ++lane) good = good && least[lane] >= 0.0f;
         for (std::size_t place = 0; place < count; ++place)
             good = good && sum[place] >= 1.0f - off_by && sum[place] <= 1.0f + off_by;
         return good;
@@ -70,7 +68,7 @@ bool prepare(const Pass& pass, std::size_t stride, bool probabilities, std::size
     for (std::size_t place = 0; place < count; ++place) {
         float* row = logits + place * stride;
         for (std::size_t label = 0; label < pass.labels; ++label) row[label] -= columns.largest[place];
-        for (std::size_t label = pass.labels; label < stride; ++label) row[label] = absent;
+        for (std::size_t label = pass.labels; label < stride; ++label) row[label] = lowest;  // only fills the row up
     }
     return columns.usable(probabilities, count);
 }

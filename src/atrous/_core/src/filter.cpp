@@ -20,7 +20,6 @@ class Filtering {
           values_(Room<float>(lattice.all_rows() * stride_)) {}
 
     void run(const float* values, std::size_t channels, float* out) {
-        const Kernels& kernels = atrous::kernels();
         const std::size_t count = lattice_.all_rows() * stride_;
         float* rows = values_.get();
         as_team(lattice_.strips, [&](std::size_t member, Barrier& barrier) {
@@ -28,13 +27,13 @@ class Filtering {
             std::memset(rows + begin, 0, (share(count, member + 1, lattice_.strips) - begin) * sizeof(float));
             barrier.wait();
             each_run(lattice_, member, [&](std::size_t first, std::size_t last) {
-                kernels.splat(lattice_, transposed_ ? lattice_.slice : lattice_.splat, values, channels, stride_, first,
+                kernels_.splat(lattice_, transposed_ ? lattice_.slice : lattice_.splat, values, channels, stride_, first,
                               last, rows);
             });
             barrier.wait();
             blur(member, barrier);
             each_run(lattice_, member, [&](std::size_t first, std::size_t last) {
-                kernels.slice(lattice_, transposed_ ? lattice_.splat : lattice_.slice, rows, channels, stride_, first,
+                kernels_.slice(lattice_, transposed_ ? lattice_.splat : lattice_.slice, rows, channels, stride_, first,
                               last, out);
             });
         });
@@ -48,13 +47,14 @@ class Filtering {
         }
         for (int axis = 0; axis < lattice_.corners(); ++axis) {
             const Links links = links_of(lattice_, transposed_ ? lattice_.dimensions - axis : axis, member);
-            kernels().blur(values_.get(), stride_, links.first, links.count);
+            kernels_.blur(values_.get(), stride_, links.first, links.count);
             barrier.wait();
         }
         spread_ghosts(lattice_, values_.get(), stride_, member);
         barrier.wait();
     }
 
+    const Kernels& kernels_ = kernels();
     const Lattice& lattice_;
     bool transposed_;
     std::size_t stride_;

@@ -184,6 +184,8 @@ inline float largest_of(const HalfFloats& x) {
 
 inline std::size_t least(std::size_t left, std::size_t right) { return left < right ? left : right; }
 
+constexpr float lowest = -3.4028235e38f;
+
 // Adding this rounds a float of less than 2^22 to a whole number, which then stands in the lowest bits.
 constexpr float rounder = 12582912.0f;
 

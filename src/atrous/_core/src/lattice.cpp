@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <cstring>
 #include <limits>
 
 #include "strips.hpp"
@@ -62,6 +61,9 @@ class Vertices {
     int key_bits_ = 0;
 };
 
+// From here on single precision cannot tell neighbours apart, and rounding would not be exact.
+constexpr double farthest = 1 << 22;
+
 // The widths of the packed coordinates follow from the ranges of the features; false where even 64 bits do not do.
 bool pack(const Range* ranges, int dimensions, Packing& packing) {
     double low[most_dimensions], high[most_dimensions];
@@ -71,6 +73,7 @@ bool pack(const Range* ranges, int dimensions, Packing& packing) {
         low[axis] = ranges[axis].low * scale;
         high[axis] = ranges[axis].high * scale;
     }
+    if (!(dimensions * std::max(std::abs(low[dimensions - 1]), std::abs(high[dimensions - 1])) < farthest)) return false;
     packing = Packing{};
     packing.dimensions = dimensions;
     for (int axis = 0; axis < dimensions; ++axis) {
@@ -79,10 +82,10 @@ bool pack(const Range* ranges, int dimensions, Packing& packing) {
             least += low[other];
             most += high[other];
         }
+        if (!(std::max(std::abs(least), std::abs(most)) < farthest)) return false;
         // Neighbours and the other corners of a simplex lie up to two steps beyond, rounding takes another.
         least = std::floor(least / corners) - 4;
         most = std::ceil(most / corners) + 4;
-        if (!(std::max(std::abs(least), std::abs(most)) < 1 << 21)) return false;  // rounding would not be exact
         int width = 1;
         while (std::ldexp(1.0, width) < most - least + 1) ++width;
         packing.shift[axis] = packing.bits;

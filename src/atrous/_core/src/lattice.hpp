@@ -33,11 +33,11 @@ struct Lattice {
     const std::int64_t* ghosts;
     std::size_t size, strips, rows, width;
     int dimensions;
+    float gain;  // a filtered value is multiplied by it
 
     ATROUS_INLINE int corners() const { return dimensions + 1; }
     ATROUS_INLINE std::size_t points() const { return rows * width; }
     ATROUS_INLINE std::size_t all_rows() const { return size + static_cast<std::size_t>(ghosts[strips]); }
-    ATROUS_INLINE float gain() const { return 1.0f / (1.0f + 1.0f / static_cast<float>(std::uint64_t{1} << dimensions)); }
 };
 
 // The same with memory of its own, as it is built.

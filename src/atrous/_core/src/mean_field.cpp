@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cmath>
 #include <cstring>
 
 #include "lattice.hpp"
@@ -60,7 +59,8 @@ class Inference {
     }
 
     bool overflowed() const {
-        return std::any_of(own_.begin(), own_.end(), [](const Strip& strip) { return strip.largest > large_logit; });
+        return !pass_.careful &&
+               std::any_of(own_.begin(), own_.end(), [](const Strip& strip) { return strip.largest > large_logit; });
     }
 
    private:
@@ -86,21 +86,23 @@ class Inference {
         pass_.previous = previous_.get();
         pass_.marginals = task_.marginals;
         pass_.settle = task_.settle;
+        pass_.sample = sample_.empty() ? nullptr : sample_.data();
         // Only a Potts model leaves the largest logit of a point at 0 or above.
         pass_.careful = careful || !potts();
     }
 
     bool potts() const {
         const float* end = task_.label_weights ? task_.label_weights + labels_ : nullptr;
-        return !task_.matrix && task_.own.empty() &&
-               std::none_of(task_.label_weights, end, [](float weight) { return weight < 0.0f; });
+        const auto negative = [](float weight) { return weight < 0.0f; };
+        return !task_.matrix && task_.own.empty() && std::none_of(task_.label_weights, end, negative) &&
+               std::none_of(task_.weights.begin(), task_.weights.end(), negative);
     }
 
     void order_terms() {
         std::size_t offset = 0;
         for (std::size_t index = 0; index < task_.lattices.size(); ++index) {
             const Lattice& lattice = task_.lattices[index];
-            terms_.push_back({lattice, task_.weights[index] * lattice.gain(), offset,
+            terms_.push_back({lattice, task_.weights[index] * lattice.gain, offset,
                               task_.own.empty() ? nullptr : task_.own[index]});
             offset += lattice.all_rows();
         }
@@ -124,7 +126,7 @@ class Inference {
             for (auto& points : active_) points.reserve((frame_.rows / strips_ + 1) * frame_.width);
         }
         if (!task_.own.empty()) previous_ = Room<float>(points_ * stride_);
-        if (task_.tolerance > 0.0f) sample_ = Room<float>((points_ / sampled + 1) * stride_);
+        if (task_.tolerance > 0.0f) sample_.resize((points_ / sampled + 1) * stride_);
         scratch_ = Room<float>(strips_ * (tile_columns + 1) * padded(stride_));
         label_weights_.resize(stride_);
         if (task_.label_weights) std::copy_n(task_.label_weights, labels_, label_weights_.data());
@@ -135,10 +137,8 @@ class Inference {
                     matrix_[column * stride_ + row] = task_.matrix[row * labels_ + column];
         }
         own_.resize(strips_);
-        for (std::size_t strip = 0; strip < strips_; ++strip) {
+        for (std::size_t strip = 0; strip < strips_; ++strip)
             own_[strip].scratch = scratch_.get() + strip * (tile_columns + 1) * padded(stride_);
-            own_[strip].sample = sample_.get();
-        }
     }
 
     // The logits of this strip's points as rows; of two labels only their difference is kept.
@@ -235,8 +235,7 @@ class Inference {
     // This thread's rows of the buffer for the next pass: zeros, or what the points that have settled always add. Half
     // precision needs one buffer only, whose values move to the halves here.
     void make_ready(float* target, float* source, int step, std::size_t member) {
-        const std::size_t begin = share(rows_, member, strips_) * stride_;
-        const std::size_t count = share(rows_, member + 1, strips_) * stride_ - begin;
+        const std::size_t begin = first_value(member), count = first_value(member + 1) - begin;
         float* next = half_ ? target : source ? source : values_[1].get();
         if (half_) kernels_.to_half(target + begin, count, half_scale, halves_.get() + begin);
         if (!settled_.empty() && step >= settling_pass)
@@ -254,9 +253,12 @@ class Inference {
     }
 
     void clear(float* values, std::size_t member) const {
-        const std::size_t begin = share(rows_, member, strips_) * stride_;
-        std::memset(values + begin, 0, (share(rows_, member + 1, strips_) * stride_ - begin) * sizeof(float));
+        const std::size_t begin = first_value(member);
+        std::memset(values + begin, 0, (first_value(member + 1) - begin) * sizeof(float));
     }
+
+    // Where this thread's share of the vertices' rows begins.
+    std::size_t first_value(std::size_t member) const { return share(rows_, member, strips_) * stride_; }
 
     const MeanField& task_;
     const Kernels& kernels_;
@@ -266,8 +268,8 @@ class Inference {
     std::size_t stride_, rows_ = 0;
     bool half_;
     std::vector<Term> terms_;
-    Room<float> logits_, values_[2], base_, previous_, sample_, scratch_;
-    std::vector<float> label_weights_, matrix_;
+    Room<float> logits_, values_[2], base_, previous_, scratch_;
+    std::vector<float> sample_, label_weights_, matrix_;
     Room<std::uint16_t> halves_;
     std::vector<std::uint8_t> settled_;
     std::vector<std::vector<std::int32_t>> active_;

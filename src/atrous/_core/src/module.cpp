@@ -6,7 +6,9 @@
 #include <new>
 #include <optional>
 #include <stdexcept>
+#include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "kernels.hpp"
 #include "lattice.hpp"
@@ -89,17 +91,19 @@ atrous::Lattice lattice_in(nb::handle object, std::vector<nb::object>& held) {
         held.push_back(object.attr(name));
         return held.back();
     };
-    const auto vertices = nb::cast<Array<const std::int32_t, nb::ndim<2>>>(read("vertices"));
-    const auto splat = nb::cast<Array<const float, nb::ndim<2>>>(read("splat"));
-    const auto slice = nb::cast<Array<const float, nb::ndim<2>>>(read("slice"));
-    const auto chains = nb::cast<Array<const std::int32_t, Line>>(read("chains"));
-    const auto axes = nb::cast<Array<const std::int64_t, Line>>(read("axes"));
-    const auto owners = nb::cast<Array<const std::int32_t, Line>>(read("owners"));
-    const auto ghosts = nb::cast<Array<const std::int64_t, Line>>(read("ghosts"));
+    // Without conversion: a converted copy would be gone before it is used.
+    const auto vertices = nb::cast<Array<const std::int32_t, nb::ndim<2>>>(read("vertices"), false);
+    const auto splat = nb::cast<Array<const float, nb::ndim<2>>>(read("splat"), false);
+    const auto slice = nb::cast<Array<const float, nb::ndim<2>>>(read("slice"), false);
+    const auto chains = nb::cast<Array<const std::int32_t, Line>>(read("chains"), false);
+    const auto axes = nb::cast<Array<const std::int64_t, Line>>(read("axes"), false);
+    const auto owners = nb::cast<Array<const std::int32_t, Line>>(read("owners"), false);
+    const auto ghosts = nb::cast<Array<const std::int64_t, Line>>(read("ghosts"), false);
     const nb::object shape = object.attr("shape");
     return {vertices.data(), splat.data(), slice.data(), chains.data(), axes.data(), owners.data(), ghosts.data(),
             nb::cast<std::size_t>(object.attr("size")), ghosts.size() - 1, nb::cast<std::size_t>(shape[0]),
-            nb::cast<std::size_t>(shape[1]), static_cast<int>(vertices.shape(1)) - 1};
+            nb::cast<std::size_t>(shape[1]), static_cast<int>(vertices.shape(1)) - 1,
+            nb::cast<float>(object.attr("gain"))};
 }
 
 void filtered(nb::object lattice, Array<const float, nb::ndim<2>> values, bool transposed,
@@ -128,7 +132,7 @@ bool mean_field(Array<const float, nb::ndim<2>> unary, nb::list lattices, nb::li
     for (nb::handle lattice : lattices) task.lattices.push_back(lattice_in(lattice, held));
     for (nb::handle weight : weights) task.weights.push_back(nb::cast<float>(weight));
     for (std::size_t index = 0; own && index < nb::len(*own); ++index)
-        task.own.push_back(nb::cast<Array<const float, Line>>((*own)[index]).data());
+        task.own.push_back(nb::cast<Array<const float, Line>>((*own)[index], false).data());
     if (compatibility) (compatibility->ndim() == 1 ? task.label_weights : task.matrix) = compatibility->data();
     task.iterations = iterations;
     task.from_probabilities = from_probabilities;
@@ -140,20 +144,26 @@ bool mean_field(Array<const float, nb::ndim<2>> unary, nb::list lattices, nb::li
     return atrous::mean_field(task);
 }
 
+void peaks(Array<const float, nb::ndim<2>> values, std::size_t threads, Array<float, Line> largest) {
+    atrous::peaks(values.data(), values.shape(0), values.shape(1), threads, largest.data());
+}
+
 }  // namespace
 
-// Arguments are checked by the Python functions that call these.
+// Arguments are checked by the Python functions that call these, and lattices are made by them. Arrays are taken as they
+// are or not at all: results written to a converted copy would be lost.
 NB_MODULE(_kernels, module) {
     using release = nb::call_guard<nb::gil_scoped_release>;
-    module.def("confusion", &confusion, release());
-    module.def("enlarge_argmax", &enlarge_argmax, release());
+    const auto exact = [] { return nb::arg().noconvert(); };
+    module.def("confusion", &confusion, exact(), exact(), exact(), nb::arg(), release());
+    module.def("enlarge_argmax", &enlarge_argmax, exact(), exact(), exact(), exact(), exact(), exact(), exact(), exact(),
+               nb::arg(), release());
     module.def("variant", [] { return atrous::kernels().name; });
     module.def("use_variant", &atrous::use_kernels);
-    module.def("lattice_of", &lattice_of);
-    module.def("filtered", &filtered);
-    module.def("mean_field", &mean_field, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
-               nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg(), nb::arg(), nb::arg(), nb::arg());
-    module.def("peaks", [](Array<const float, nb::ndim<2>> values, std::size_t threads, Array<float, Line> largest) {
-        atrous::peaks(values.data(), values.shape(0), values.shape(1), threads, largest.data());
-    }, release());
+    module.def("lattice_of", &lattice_of, exact(), nb::arg());
+    module.def("filtered", &filtered, nb::arg(), exact(), nb::arg(), exact());
+    const auto perhaps = [] { return nb::arg().noconvert().none(); };
+    module.def("mean_field", &mean_field, exact(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), perhaps(), perhaps(),
+               perhaps(), nb::arg(), nb::arg(), nb::arg(), exact());
+    module.def("peaks", &peaks, exact(), nb::arg(), exact(), release());
 }

@@ -28,7 +28,7 @@ void pass_in_registers(const Pass& pass, std::size_t begin, std::size_t end, Str
     const bool receives = pass.source || pass.half, weighted = pass.label_weights, careful = pass.careful;
     const std::int32_t* const active = pass.active;
     const std::uint8_t* const settled = pass.settled;
-    float *const logits = pass.logits, *const sample = strip.sample, *const scratch = strip.scratch;
+    float *const logits = pass.logits, *const sample = pass.sample, *const scratch = strip.scratch;
     float *const target = pass.target, *const base = pass.base;
     Row<groups> row, message, weights;
     Most most;
@@ -85,7 +85,7 @@ inline void take_off_own(const Pass& pass, std::size_t point, float* message) {
     const float* before = pass.previous + point * pass.stride;
     for (std::size_t index = 0; index < pass.term_count; ++index) {
         const Term& term = pass.terms[index];
-        const float own = term.own[point] * term.factor / term.lattice.gain();
+        const float own = term.own[point] * term.factor / term.lattice.gain;
         for (std::size_t label = 0; label < pass.stride; ++label) message[label] -= own * before[label];
     }
 }
@@ -163,8 +163,8 @@ void pass_in_memory(const Pass& pass, std::size_t begin, std::size_t end, Strip&
             Row<decltype(groups)::value> part;
             part.load(row + offset);
             part.scale(factor);
-            if (strip.sample && point % sampled == 0)
-                strip.change += renewed(part, strip.sample + point / sampled * stride + offset);
+            if (pass.sample && point % sampled == 0)
+                strip.change += renewed(part, pass.sample + point / sampled * stride + offset);
             if (pass.previous) part.store(pass.previous + point * stride + offset);
             if (!pass.target) return part.store(row + offset);
             terms.each([&](const auto& term) { term.send(part, point, offset, term.target); });
@@ -203,7 +203,7 @@ void pass_of_pairs(const Pass& pass, std::size_t begin, std::size_t end, Strip& 
     const Terms terms(pass);
     const float* const logits = pass.logits;
     const bool receives = pass.source;
-    float *const sample = strip.sample, *const first = pass.marginals, *const other = first + pass.points;
+    float *const sample = pass.sample, *const first = pass.marginals, *const other = first + pass.points;
     const bool last = !pass.target;
     float sums[lanes] = {}, second[lanes];
     for (std::size_t start = begin; start < end; start += lanes) {

@@ -18,8 +18,8 @@ namespace ATROUS_VARIANT {
 
 // The largest value of many rows, of any number of groups.
 struct Most {
-    Floats wide = all<Floats>(-1e30f);
-    HalfFloats narrow = all<HalfFloats>(-1e30f);
+    Floats wide = all<Floats>(lowest);
+    HalfFloats narrow = all<HalfFloats>(lowest);
 
     template <typename AnyRow>
     ATROUS_INLINE void see(const AnyRow& row) {
@@ -32,7 +32,7 @@ struct Most {
 // `groups` times eight values: as many registers of sixteen as there are, and one of eight where that leaves a rest.
 template <int groups>
 struct Row {
-    static constexpr int pairs = groups / 2, odd = groups % 2, size = groups * 8;
+    static constexpr int pairs = groups / 2, odd = groups % 2;
     Floats wide[pairs > 0 ? pairs : 1];
     HalfFloats narrow;
 

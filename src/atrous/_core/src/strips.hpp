@@ -3,7 +3,6 @@
 #include <atomic>
 #include <cstddef>
 #include <new>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -30,8 +29,8 @@ void in_strips(std::size_t count, std::size_t strips, const Work& work) {
     try {
         for (; started < strips; ++started)
             threads.emplace_back([&, strip = started] { work(strip, edge(strip), edge(strip + 1)); });
-    } catch (const std::system_error&) {
-        // The system gives no more threads: this one does what is left.
+    } catch (...) {
+        // The system gives no more threads, or no memory for one: this one does what is left.
     }
     work(0, edge(0), edge(1));
     for (std::size_t strip = started; strip < strips; ++strip) work(strip, edge(strip), edge(strip + 1));

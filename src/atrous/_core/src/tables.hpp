@@ -23,7 +23,8 @@ inline std::size_t home(std::uint64_t key, int shift) {
     return static_cast<std::size_t>((key * 0x9e3779b97f4a7c15ull) >> shift);
 }
 
-// A hash table whose entries are one word: the key above, the vertex's number below.
+// A hash table whose entries are one word: the key above, the vertex's number below. No key is all ones, since the
+// remainder, its highest part, never is.
 class PackedTable {
    public:
     static bool fits(int key_bits) { return key_bits <= 64 - 20; }
@@ -32,6 +33,7 @@ class PackedTable {
         number_bits_ = std::min(64 - key_bits, 31);
         shift_ = 64;
         for (std::size_t power = 1; power < capacity; power *= 2) --shift_;
+        std::vector<std::uint64_t>().swap(entries_);  // so that the old and the new one are never both there
         entries_.assign(std::size_t{1} << (64 - shift_), empty);
     }
     std::size_t capacity() const { return entries_.size(); }
@@ -49,7 +51,7 @@ class PackedTable {
     std::int32_t find_or_add(std::uint64_t key, std::int32_t number) {
         for (std::size_t place = home(key, shift_);; place = (place + 1) & (entries_.size() - 1)) {
             const std::uint64_t entry = entries_[place];
-            if (entry >> number_bits_ == key && entry != empty) return number_of(entry);
+            if (entry >> number_bits_ == key) return number_of(entry);
             if (entry == empty) {
                 entries_[place] = key << number_bits_ | static_cast<std::uint64_t>(number);
                 return number;
@@ -73,6 +75,7 @@ class WideTable {
     void reset(std::size_t capacity, int) {
         shift_ = 64;
         for (std::size_t power = 1; power < capacity; power *= 2) --shift_;
+        std::vector<Entry>().swap(entries_);
         entries_.assign(std::size_t{1} << (64 - shift_), Entry{empty, -1});
     }
     std::size_t capacity() const { return entries_.size(); }

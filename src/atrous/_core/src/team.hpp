@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <mutex>
 #include <stdexcept>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -45,6 +44,10 @@ class Barrier {
     static void breathe() {
 #if defined(__x86_64__) && defined(__GNUC__)
         __builtin_ia32_pause();
+#elif defined(__aarch64__) && defined(__GNUC__)
+        __asm__ volatile("isb");  // takes about as long
+#else
+        std::this_thread::yield();
 #endif
     }
     const std::size_t members_;
@@ -69,7 +72,7 @@ void as_team(std::size_t members, const Work& work) {
                 while (go.load(std::memory_order_acquire) == 0) std::this_thread::yield();
                 if (go.load(std::memory_order_acquire) == 1) work(member, barrier);
             });
-    } catch (const std::system_error&) {
+    } catch (...) {
         complete = false;
     }
     go.store(complete ? 1 : 2, std::memory_order_release);

@@ -9,7 +9,7 @@ namespace {
 bool runs_here(const Kernels& candidate) {
 #if defined(ATROUS_X86_VARIANTS)
     __builtin_cpu_init();
-    const bool fused = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+    const bool fused = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");  // which all have f16c
     if (std::strcmp(candidate.name, "avx512") == 0)
         return fused && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
                __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");

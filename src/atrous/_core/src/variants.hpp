@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "lattice.hpp"
 
@@ -66,14 +67,14 @@ struct Pass {
     std::uint8_t* settled;       // [points] or null
     float* base;                 // in the pass in which points settle: where these are splatted too; else null
     float settle;
+    float* sample;               // [points / sampled + 1][stride], the marginals of some points before, or null
     bool careful;                // logits may be large: subtract the largest before taking the exponential
 };
 
-// What belongs to one strip.
+// What a strip's passes find, and memory for them.
 struct Strip {
     float largest = 0;         // of all logits
     double change = 0;         // of the sampled marginals since the pass before
-    float* sample = nullptr;   // [points / sampled + 1][stride] or null
     float* scratch = nullptr;  // [tile_columns + 1][stride], at least 8 each
 
     ATROUS_INLINE void see(float logit) { largest = logit > largest ? logit : largest; }
