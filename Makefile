@@ -27,8 +27,10 @@ check: $(STAMP)  ## format, lint and types
 docs: .venv/.atrous-docs  ## the pages, in docs/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
+# What others only import is no benchmark.
+PROGRAMS = $(shell grep -l '^if __name__ == "__main__":' benchmarks/*.py)
 bench: .venv/.atrous-bench  ## every benchmark
-	set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+	set -e; for file in $(PROGRAMS); do echo "== $$file"; $(BIN)/python "$$file"; done
 
 # Without `site`, so that the installation for development is not found before the one with sanitizers.
 SANITIZED := build/sanitized
@@ -50,7 +52,7 @@ wheel: $(STAMP)  ## source archive and wheel, tried in an empty environment
 	"$$folder/venv/bin/pip" install --quiet -c constraints.txt dist/*.whl; \
 	cd "$$folder"; \
 	venv/bin/atrous --help; \
-	for room in contract _core data evaluation prediction draw; do \
+	for room in contract _core data crf evaluation prediction draw; do \
 	  venv/bin/python -W error -c "import atrous.$$room"; \
 	done; \
 	venv/bin/python -c "import importlib.util as u; assert not u.find_spec('torch'), 'torch is here'"

@@ -242,6 +242,7 @@ def test_parameters_out_of_range(field: str, value: Any, words: str) -> None:
         ("iterations", 2.5, "iterations is 2.5; a whole number is needed"),
         ("iterations", True, "iterations is True; a whole number is needed"),
         ("threads", "2", "threads is '2'; a whole number is needed"),
+        ("threads", 1.5, "threads is 1.5; a whole number is needed"),
         ("self_message", 1, "self_message is 1; True or False is needed"),
     ],
 )
@@ -299,8 +300,14 @@ def test_kernels_of_ones_own() -> None:
     rest = "floating-point numbers (d, h, w) or (d, depth, h, w) are needed, each at least 1"
     own(f"features are uint8 of shape (4, 5, 3); {rest}", (IMAGE, 1))
     own(f"features are float32 of shape (0, 4, 5); {rest}", (HALVES[:0], 1))
-    with pytest.raises(ValueError, match=r"^features hold NaN or infinity; every feature of every point must be a fin"):
-        CRF(IMAGE, HALVES, pairwise=[(HALVES * np.float32(np.nan), 1)])
+    own("pairwise holds a int; pairs (features, weight) are needed", 5, kind=TypeError)
+    for bad in (None, 5):
+        words = f"pairwise is {bad}; a sequence of pairs (features, weight) is needed, or () for no kernels of your own"
+        refuses(words, IMAGE, HALVES, pairwise=bad, kind=TypeError)
+    words = "kernel 1 of pairwise: features hold NaN or infinity; every feature of every point must be a finite number"
+    for crf in (CRF, replace(CRF, mode="exact")):
+        with pytest.raises(ValueError, match=f"^{words}$"):
+            crf(IMAGE, HALVES, pairwise=[(HALVES, 1), (HALVES * np.float32(np.nan), 1)])
 
 
 def test_spacing() -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import pickle
 import re
+import subprocess
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -20,6 +23,7 @@ from atrous import _core
 from atrous import crf as room
 from atrous.crf import DenseCRF, Lattice
 from atrous.crf.dense_crf import FAST
+from atrous.crf.exact import softmax
 
 CRF = DenseCRF(w1=4, sigma_alpha=67, sigma_beta=3, w2=3, sigma_gamma=3, iterations=4)
 PARAMETERS = ("w1", "sigma_alpha", "sigma_beta", "w2", "sigma_gamma")
@@ -102,11 +106,13 @@ def test_thin_images(size: tuple[int, int]) -> None:
     assert are_close(marginals.sum(0), np.ones(size))
 
 
-@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("count", [2, 3])
 def test_number_of_threads_changes_rounding_only(count: int) -> None:
     image, probabilities = image_of(50, 33, 3), probabilities_of(5, 50, 33)
-    single = replace(CRF, threads=1)(image, probabilities)
-    assert are_close(replace(CRF, threads=count)(image, probabilities), single)
+    single, several = replace(CRF, threads=1), replace(CRF, threads=count)
+    assert single.lattice(image).core.strips == 1
+    assert several.lattice(image).core.strips == count
+    assert are_close(several(image, probabilities), single(image, probabilities))
 
 
 def test_inputs_stay_as_they_are_whatever_their_strides() -> None:
@@ -250,6 +256,49 @@ def test_fast_mode_puts_its_values_where_none_were_chosen() -> None:
     assert are_close(matrix, replace(CRF, **{**FAST, "prune": 0})(image, probabilities), 1e-4)
 
 
+def photo_like(labels: int, height: int = 96, width: int = 128) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Return an image of five noisy areas, and probabilities as a network's: blurred, at a stride of 8, enlarged."""
+    rng = np.random.default_rng(4)
+    y, x = np.mgrid[:height, :width]
+    centres = rng.random((5, 2)) * (height, width)
+    areas = np.argmin([(y - row) ** 2 + (x - column) ** 2 for row, column in centres], axis=0)
+    image = rng.integers(40, 215, (5, 3))[areas] + rng.normal(0, 6, (height, width, 3))
+    scores = rng.normal(-5, 1.5, (labels, height // 8, width // 8)).astype(np.float32)
+    for area, label in enumerate(rng.permutation(labels)[:5]):
+        inside = cv2.resize((areas == area).astype(np.float32), (width // 8, height // 8), interpolation=cv2.INTER_AREA)
+        scores[label] += 8 * cv2.GaussianBlur(inside, (0, 0), 0.8) + rng.normal(0, 1, inside.shape)
+    logits = np.stack([cv2.resize(each, (width, height), interpolation=cv2.INTER_LINEAR) for each in scores])
+    return image.clip(0, 255).astype(np.uint8), softmax(logits)
+
+
+@pytest.mark.parametrize("numbers", [(4, 67, 3, 3, 3), (10, 80, 13, 3, 3)])
+def test_fast_mode_gives_the_labels_of_the_full_one(numbers: tuple[float, ...]) -> None:
+    image, probabilities = photo_like(21)
+    full = DenseCRF(**dict(zip(PARAMETERS, numbers, strict=True)))
+    wanted, found = (crf(image, probabilities).argmax(0) for crf in (full, replace(full, mode="fast")))
+    assert (wanted != probabilities.argmax(0)).mean() > 0.01  # the CRF had something to do
+    assert (found == wanted).mean() >= 0.999
+
+
+def test_fast_mode_of_two_labels_is_the_full_one_but_for_rounding() -> None:
+    image, probabilities = photo_like(5)
+    two = np.stack([probabilities[:2].sum(0), probabilities[2:].sum(0)])
+    full = replace(CRF, iterations=10)(image, two)
+    fast = replace(CRF, iterations=10, mode="fast")(image, two)
+    assert (full.argmax(0) != two.argmax(0)).mean() > 0.01
+    assert are_close(fast, full, 1e-3)
+    five = replace(CRF, iterations=10, mode="fast")(image, probabilities)
+    assert not are_close(five, replace(CRF, iterations=10)(image, probabilities), 1e-3)  # of more labels it is not
+
+
+def test_fast_mode_settles_the_less_the_larger_the_weights() -> None:
+    settles = [replace(CRF, mode="fast", w1=w1)._spelt_out().settle for w1 in (1, 4, 10, 20)]
+    assert settles[0] == FAST["settle"]
+    assert settles == sorted(settles, reverse=True)
+    assert settles[3] < settles[2] < settles[1] / 10
+    assert replace(CRF, mode="fast", w1=20, settle=0.01)._spelt_out().settle == 0.01
+
+
 def test_kernels_get_the_parameters_and_the_array_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[Any, dict[str, Any]]] = []
 
@@ -277,9 +326,30 @@ def test_compatibilities_can_be_compared_and_written() -> None:
 
 
 def test_names_that_others_rely_on() -> None:
-    assert {name for name in room.__all__ if not hasattr(room, name)} == set()
+    presets = {"crf_as_rnn", "deeplab_v1", "deeplab_v2", "mild", "pydensecrf_example"}
+    others = {"DenseCRF", "GuidedFilter", "Lattice", "Scribbles", "Superpixels", "exact_mean_field", "soft_labels"}
+    assert set(room.__all__) == presets | others
+    assert dir(room) == sorted(room.__all__)
+    for name in room.__all__:
+        assert getattr(room, name).__name__ == name
+        assert getattr(room, name).__module__.startswith("atrous.crf.")
     with pytest.raises(AttributeError, match=r"module 'atrous.crf' has no attribute 'Lattices'; it has .*DenseCRF"):
         _ = room.Lattices
+
+
+def test_the_room_needs_numpy_and_no_more() -> None:
+    program = """
+import sys
+for name in ("cv2", "PIL", "torch", "scipy", "pydantic"):
+    sys.modules[name] = None
+import numpy as np
+import atrous.crf as room
+assert {"Scribbles", "soft_labels"} <= set(room.__all__)
+print(room.mild()(np.zeros((2, 3), np.uint8), np.full((2, 2, 3), 0.5, np.float32)).tolist())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert json.loads(done.stdout) == np.full((2, 2, 3), 0.5).tolist()
 
 
 sizes = st.tuples(st.integers(1, 5), st.integers(1, 12), st.integers(1, 12))
@@ -315,6 +385,8 @@ def test_half_precision_needs_small_sums(normalisation: Any) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(words)}$"):
         replace(CRF, normalisation=normalisation, precision="float16")
     image, probabilities = image_of(20, 21, 3), probabilities_of(4, 20, 21)
-    single = replace(CRF, normalisation=normalisation, **{name: FAST[name] for name in ("prune", "settle", "tolerance")})
+    single = replace(
+        CRF, normalisation=normalisation, **{name: FAST[name] for name in ("prune", "settle", "tolerance")}
+    )
     fast = replace(CRF, normalisation=normalisation, mode="fast")
     np.testing.assert_array_equal(fast(image, probabilities), single(image, probabilities))

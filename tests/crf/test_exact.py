@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,41 @@ def test_exact_mode_refuses_what_cannot_be_exact() -> None:
         exact(image, probabilities * 2)
     with pytest.raises(ValueError, match="mode is exact, which leaves nothing out: it takes no precision and no prune"):
         replace(exact, precision="float16", prune=0.1)
+
+
+POINTS: Any = np.zeros((1, 6))
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "words"),
+    [
+        ({"logits": [[0.0] * 6] * 2}, TypeError, "logits: a list came; a NumPy array is needed"),
+        ({"logits": np.zeros(6)}, ValueError, "logits are float64 of shape (6,); numbers (labels, points) are needed"),
+        ({"logits": np.zeros((0, 6))}, ValueError, "logits are float64 of shape (0, 6); numbers (labels, points) are"),
+        ({"logits": np.full((2, 6), np.nan)}, ValueError, "logits hold NaN or infinity; every value must be finite"),
+        ({"iterations": -1}, ValueError, "iterations is -1; 0 or more is needed"),
+        ({"iterations": 1.5}, TypeError, "iterations is 1.5; a whole number is needed"),
+        ({"normalisation": "x"}, ValueError, "normalisation is 'x'; symmetric, before, after or none is accepted"),
+        ({"pairwise": [POINTS]}, TypeError, "kernel 0 of pairwise is a ndarray; a pair (features, weight) is needed"),
+        ({"pairwise": [(POINTS, 1), (POINTS[:, :5], 1)]}, ValueError, "features of kernel 1 of pairwise are float64 of "
+         "shape (1, 5); numbers (d, 6) are needed, of the points that the logits have"),
+        ({"pairwise": [(POINTS[:0], 1)]}, ValueError, "features of kernel 0 of pairwise are float64 of shape (0, 6);"),
+        ({"pairwise": [(POINTS * np.nan, 1)]}, ValueError, "features of kernel 0 of pairwise hold NaN or infinity; ev"),
+        ({"pairwise": [(POINTS, np.nan)]}, ValueError, "the weight of kernel 0 of pairwise is nan; a finite number of"),
+        ({"compatibility": np.eye(3)}, ValueError, "compatibility is for 3 labels, and 2 came; give a number for each"),
+        ({"compatibility": np.array([1, np.nan])}, ValueError, "compatibility holds NaN, infinity or numbers above"),
+    ],
+)  # fmt: skip
+def test_what_the_exact_sums_cannot_use_is_refused(changes: dict[str, Any], kind: type[Exception], words: str) -> None:
+    given: dict[str, Any] = {"logits": np.zeros((2, 6)), "pairwise": [(POINTS, 1)], "iterations": 2} | changes
+    with pytest.raises(kind, match=f"^{re.escape(words)}"):
+        exact_mean_field(**given)
+
+
+def test_what_is_finite_gives_marginals_however_large() -> None:
+    logits, features = np.array([[1e308, 0.0], [-1e308, 0.0]]), np.array([[1e200, -1e200]])
+    marginals = exact_mean_field(logits, [(features, 1e9)], iterations=2)
+    np.testing.assert_allclose(marginals.sum(0), 1)
 
 
 def photo(data_dir: Path, name: str, top: int, left: int) -> NDArray[np.uint8]:

@@ -70,7 +70,29 @@ def test_any_size_number_of_channels_and_depth(shape: tuple[int, int], channels:
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ValueError, match="radius is 0; 1 or more is needed"):
         GuidedFilter(radius=0)
-    with pytest.raises(ValueError, match="epsilon is 0; a finite number above 0 is needed"):
-        GuidedFilter(epsilon=0)
+    for epsilon in (0, 1e-8, 1e40):
+        with pytest.raises(ValueError, match=r"epsilon is \S+; a finite number of at least 1e-06 and below 1e\+06 is"):
+            GuidedFilter(epsilon=epsilon)
     with pytest.raises(ValueError, match="below 0 are"):
         GuidedFilter()(np.zeros((3, 3), np.uint8), np.full((2, 3, 3), -1, np.float32))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 5])
+@pytest.mark.parametrize("epsilon", [1e-6, 9e5])
+def test_whatever_is_accepted_gives_probabilities(channels: int, epsilon: float) -> None:
+    random = np.random.default_rng(3)
+    probabilities = random.dirichlet([0.1] * 3, (20, 30)).transpose(2, 0, 1).astype(np.float32)
+    for image in (np.full((20, 30, channels), 255), random.integers(0, 256, (20, 30, channels))):
+        found = GuidedFilter(radius=3, epsilon=epsilon)(image.astype(np.float32), probabilities)
+        assert found.min() >= 0
+        np.testing.assert_allclose(found.sum(0), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("radius", [31, 100_000, 2_000_000_000])
+@pytest.mark.parametrize("channels", [2, 3])
+def test_a_radius_beyond_the_image_is_its_larger_side(radius: int, channels: int) -> None:
+    random = np.random.default_rng(4)
+    image = random.integers(0, 256, (20, 30, channels), np.uint8)
+    probabilities = random.dirichlet([1] * 3, (20, 30)).transpose(2, 0, 1).astype(np.float32)
+    found = GuidedFilter(radius=radius)(image, probabilities)
+    np.testing.assert_array_equal(found, GuidedFilter(radius=30)(image, probabilities))

@@ -37,7 +37,7 @@ def test_normalised_filter_of_ones() -> None:
 def test_values_of_another_shape_are_refused() -> None:
     lattice = Lattice.of_positions((3, 4), sigma_gamma=2)
     for bad in (np.zeros((2, 4, 3)), np.zeros((3, 4)), np.zeros((1, 3, 4), int)):
-        words = f"values are {bad.dtype} of shape {bad.shape}; floating-point numbers (channels, 3, 4) are needed"
+        words = f"values are {bad.dtype} of shape {bad.shape}; floating-point numbers (channels, 3, 4), of at"
         with pytest.raises(ValueError, match=re.escape(words)):
             lattice.filter(bad)
     with pytest.raises(TypeError, match="values: a list came"):
@@ -54,6 +54,44 @@ def test_parameters_are_checked() -> None:
         Lattice.of_positions((3, 4), sigma_gamma=0)
     with pytest.raises(ValueError, match="threads is 0"):
         Lattice.of_image(image, sigma_alpha=1, sigma_beta=1, threads=0)
+    for make in (
+        lambda: Lattice.of_image(image, sigma_alpha=1, sigma_beta=1, threads=1.5),  # type: ignore[arg-type]
+        lambda: Lattice.of_positions((3, 4), sigma_gamma=1, threads=1.5),  # type: ignore[arg-type]
+        lambda: Lattice.of_features(np.zeros((1, 3, 4)), threads=1.5),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(TypeError, match=r"^threads is 1\.5; a whole number is needed$"):
+            make()
+
+
+def test_shapes_of_positions_are_checked() -> None:
+    for shape in ((2, 3, 4), (5,), 5):
+        words = f"shape is {shape}; (h, w) is needed for a spacing of 2 numbers. An image has (h, w) and two, a volume"
+        with pytest.raises(ValueError, match=f"^{re.escape(words)} "):
+            Lattice.of_positions(shape, sigma_gamma=1)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^shape is \(2, 3\); \(d, h, w\) is needed for a spacing of 3 numbers"):
+        Lattice.of_positions((2, 3), sigma_gamma=1, spacing=(1, 1, 1))
+    with pytest.raises(ValueError, match=r"^a side of shape \(h, w\) is 0; 1 or more is needed$"):
+        Lattice.of_positions((0, 3), sigma_gamma=1)
+    with pytest.raises(TypeError, match=r"^a side of shape \(h, w\) is 2\.5; a whole number is needed$"):
+        Lattice.of_positions((2.5, 3), sigma_gamma=1)  # type: ignore[arg-type]
+    assert Lattice.of_positions((2, 3, 4), sigma_gamma=1, spacing=(1, 1, 1)).shape == (2, 3, 4)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e300])
+def test_values_to_filter_are_finite(bad: float) -> None:
+    values = np.ones((2, 3, 4))
+    values[1, 2, 3] = bad
+    with pytest.raises(
+        ValueError, match=r"^values hold NaN or infinity, or are too large for float32; every value must"
+    ):
+        Lattice.of_positions((3, 4), sigma_gamma=2).filter(values)
+
+
+def test_something_must_be_filtered() -> None:
+    with pytest.raises(
+        ValueError, match=r"^values are float64 of shape \(0, 3, 4\); .*, of at least one channel, are n"
+    ):
+        Lattice.of_positions((3, 4), sigma_gamma=2).filter(np.ones((0, 3, 4)))
 
 
 def test_spatial_lattice_is_made_once_for_each_setting(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,6 +104,20 @@ def test_what_cannot_be_is_refused() -> None:
         Scribbles(superpixels=0)
     with pytest.raises(ValueError, match=r"strokes are uint8 of shape \(3, 3\); whole numbers of the image's"):
         Scribbles()(scene()[0], np.zeros((3, 3), np.uint8))
+    for colours in (50, 1e5):
+        with pytest.raises(ValueError, match=r"^colours is \S+; a finite number of at least 0 and below 50 is needed$"):
+            Scribbles(colours=colours)
+    for sigma in (1e-200, 1e200):
+        with pytest.raises(
+            ValueError, match=r"^sigma is \S+; a finite number of at least 0\.001 and below 1e\+06 is n"
+        ):
+            Scribbles(sigma=sigma)
+    with pytest.raises(TypeError, match=r"^strokes: a list came; a NumPy array is needed: np\.asarray\(strokes\)$"):
+        Scribbles()(scene()[0], [[0, 1]])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"looks like the channels, which come last: give image\.transpose\(1, 2, 0\)"):
+        Scribbles()(scene()[0].transpose(2, 0, 1), three_strokes())
+    with pytest.raises(ValueError, match=r"^image holds values from 0 to 1e\+30; 0 to 255 is accepted"):
+        Scribbles()(np.linspace(0, 1e30, 4800, dtype=np.float32).reshape(60, 80), three_strokes())
     with pytest.raises(ValueError, match="image holds NaN"):
         Scribbles()(np.full((60, 80), np.nan, np.float32), three_strokes())
 
@@ -115,6 +129,12 @@ def test_a_mixture_finds_its_clusters_and_survives_one_colour() -> None:
     assert sorted(mixture.shares.round(2).tolist()) == [0.25, 0.75]
     assert mixture.log_density(np.array([[0.0] * 3]))[0] > mixture.log_density(np.array([[30.0] * 3]))[0] + 5
     assert np.isfinite(fitted(np.full((7, 3), 9.0), 5).log_density(np.full((1, 3), 250.0))).all()
+
+
+@pytest.mark.parametrize("numbers", [{"colours": 49.9}, {"sigma": 1e-3}, {"sigma": 9e5}])
+def test_numbers_at_the_ends_of_their_ranges_give_probabilities(numbers: dict[str, float]) -> None:
+    found = Scribbles(refiner=None, **numbers)(scene()[0], three_strokes())  # type: ignore[arg-type]
+    np.testing.assert_allclose(found.sum(0), 1, atol=1e-5)
 
 
 def drawn(labels: np.ndarray) -> np.ndarray:

@@ -49,6 +49,13 @@ def test_what_cannot_be_is_refused(labels: np.ndarray, classes: int, confidence:
         soft_labels(labels, classes, confidence=confidence)
 
 
+def test_what_is_no_number_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"classes is 2\.5; a whole number is needed"):
+        soft_labels(np.array([[0]]), 2.5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"confidence is '0\.7'; a number is needed"):
+        soft_labels(np.array([[0]]), 2, confidence="0.7")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(("index", "differing"), [(1, 38), (2, 84), (3, 53)])
 def test_published_results_of_coarse_annotations_are_reproduced(data_dir: Path, index: int, differing: int) -> None:
     """Of labels from colours, black unknown, confidence 0.7, and PyDenseCRF's example.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from atrous.crf import Superpixels
+from atrous.crf import GuidedFilter, Superpixels
 from atrous.crf.superpixels import segments
 
 
@@ -82,8 +82,9 @@ def test_logits_are_taken_and_inputs_are_left_alone() -> None:
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ValueError, match="size is 0; 1 or more is needed"):
         Superpixels(size=0)
-    with pytest.raises(ValueError, match="compactness is 0"):
-        Superpixels(compactness=0)
+    for compactness in (0, 1e6):
+        with pytest.raises(ValueError, match=r"compactness is \S+; a finite number above 0 and below 1e\+06 is needed"):
+            Superpixels(compactness=compactness)
     with pytest.raises(TypeError, match="positional argument"):
         Superpixels(3)  # type: ignore[misc]
     with pytest.raises(ValueError, match="must sum to 1"):
@@ -92,3 +93,47 @@ def test_what_cannot_be_is_refused() -> None:
         Superpixels()(halves(), np.full((2, 60, 40), 0.5, np.float32))
     with pytest.raises(ValueError, match="image holds NaN"):
         Superpixels()(np.full((4, 4), np.nan, np.float32), np.full((2, 4, 4), 0.5, np.float32))
+
+
+@pytest.mark.parametrize("refiner", [Superpixels(), GuidedFilter()])
+@pytest.mark.parametrize(
+    ("low", "high", "words"), [(0, 1e18, "0 to 1e\\+18"), (-3, 250, "-3 to 250"), (0, 256, "0 to 256")]
+)
+def test_images_out_of_range_are_refused(
+    refiner: Superpixels | GuidedFilter, low: float, high: float, words: str
+) -> None:
+    image = np.full((4, 5, 3), low, np.float32)
+    image[2, 3] = high
+    with pytest.raises(
+        ValueError, match=f"^image holds values from {words}; 0 to 255 is accepted, whatever the dtype: "
+    ):
+        refiner(image, np.full((2, 4, 5), 0.5, np.float32))
+
+
+@pytest.mark.parametrize("refiner", [Superpixels(), GuidedFilter()])
+def test_channels_that_come_first_are_named(refiner: Superpixels | GuidedFilter) -> None:
+    words = (
+        r"^image has shape \(3, 4, 5\); axis 0, of length 3, looks like the channels, which come last: give "
+        r"image.transpose\(1, 2, 0\)$"
+    )
+    with pytest.raises(ValueError, match=words):
+        refiner(np.zeros((3, 4, 5), np.uint8), np.full((2, 4, 5), 0.5, np.float32))
+
+
+def test_more_channels_than_the_library_takes_are_refused() -> None:
+    probabilities = np.full((2, 20, 20), 0.5, np.float32)
+    assert Superpixels()(np.zeros((20, 20, 128), np.uint8), probabilities).shape == (2, 20, 20)
+    with pytest.raises(
+        ValueError, match=r"^image has 600 channels; 128 or less is accepted for superpixels: choose som"
+    ):
+        Superpixels()(np.zeros((20, 20, 600), np.uint8), probabilities)
+
+
+@pytest.mark.parametrize("shape", [(1, 64), (64, 1), (3, 64), (64, 7), (11, 64)])
+def test_thin_images_are_cut_by_their_colours(shape: tuple[int, int]) -> None:
+    place = np.arange(64).reshape((1, 64) if shape[1] == 64 else (64, 1)) * np.ones(shape, int)
+    for border in range(4, 61):
+        truth = place >= border
+        image = np.where(truth[..., None], np.uint8([220, 200, 40]), np.uint8([30, 30, 30]))
+        exact = np.stack([~truth, truth]).astype(np.float32)
+        assert (Superpixels()(image, exact).argmax(0) == truth).all(), border

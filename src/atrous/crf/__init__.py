@@ -6,12 +6,18 @@ is imported when it is first asked for.
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from atrous.crf.dense_crf import DenseCRF
 from atrous.crf.exact import exact_mean_field
 from atrous.crf.lattice import Lattice
 from atrous.crf.presets import crf_as_rnn, deeplab_v1, deeplab_v2, mild, pydensecrf_example
+
+if TYPE_CHECKING:
+    from atrous.crf.guided import GuidedFilter
+    from atrous.crf.labels import soft_labels
+    from atrous.crf.scribbles import Scribbles
+    from atrous.crf.superpixels import Superpixels
 
 # name -> the module of this package that has it
 _ON_DEMAND: dict[str, str] = {
@@ -23,13 +29,17 @@ _ON_DEMAND: dict[str, str] = {
 
 __all__ = [
     "DenseCRF",
+    "GuidedFilter",
     "Lattice",
+    "Scribbles",
+    "Superpixels",
     "crf_as_rnn",
     "deeplab_v1",
     "deeplab_v2",
     "exact_mean_field",
     "mild",
     "pydensecrf_example",
+    "soft_labels",
 ]
 
 
@@ -42,4 +52,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, *_ON_DEMAND])
+    return sorted(__all__)

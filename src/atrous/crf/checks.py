@@ -74,6 +74,19 @@ def checked_image(image: Any, dimensions: int) -> NDArray[Any]:
     return image if image.ndim > dimensions else image[..., None]
 
 
+def colours_fault(image: NDArray[Any]) -> str | None:
+    """Return why an image (*shape, channels) does not hold colours of 0..255, or None where it does."""
+    if image.dtype == np.uint8 or (image.min() >= 0 and image.max() <= 255):  # NaN compares as False
+        return None
+    bad = ~np.isfinite(image)
+    if bad.any():
+        return f"image holds {_kinds(image, bad)}: {_where(bad, 'channel', last=True)}; give finite values"
+    return (
+        f"image holds values from {image.min():g} to {image.max():g}; 0 to 255 is accepted, whatever the dtype: scale "
+        "or clip it to that range"
+    )
+
+
 def checked_features(features: Any) -> NDArray[Any]:
     """Return features (d, h, w) or (d, depth, h, w) of floating point.
 

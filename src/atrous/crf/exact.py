@@ -6,12 +6,14 @@ It takes time and memory that grow with the square of the number of pixels, so i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atrous._core.lattice import Normalisation
+from atrous.crf import parameters
+from atrous.crf.checks import array
 
 MEMORY = 1 << 28
 """How many bytes the pairs may take unless told otherwise: enough for 76 x 76 pixels."""
@@ -31,15 +33,16 @@ def exact_mean_field(
     """Return the marginals (labels, points) float64 after some iterations.
 
     `logits` are (labels, points), `pairwise` has features (d, points), divided by their standard deviations already,
-    and their weights. With k_ij = exp(-|f_i - f_j|^2 / 2) and n_i the sum of k_ij over all j, i included, the kernel is
-    k_ij / sqrt(n_i n_j) ("symmetric"), k_ij / n_j ("before"), k_ij / n_i ("after") or k_ij ("none"). Without
+    and their weights. With `k_ij = exp(-|f_i - f_j|^2 / 2)` and n_i the sum of k_ij over all j, i included, the kernel
+    is k_ij / sqrt(n_i n_j) ("symmetric"), k_ij / n_j ("before"), k_ij / n_i ("after") or k_ij ("none"). Without
     `self_message` its diagonal is left out afterwards.
 
     Every iteration is Q = softmax(logits + C(sum over j of weight K_ij Q_j)). C is the identity where `compatibility`
     is None (Potts), the product with a label's number for (labels,), and minus the product with the matrix for (labels,
     labels).
 
-    Raises `ValueError` where the pairs would take more than `memory` bytes.
+    Raises `TypeError` for what is no array or no number, and `ValueError` for other shapes, NaN and infinity,
+    parameters out of range, and where the pairs would take more than `memory` bytes.
 
     Source: Krahenbuhl and Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials", NIPS
     2011, algorithm 1.
@@ -48,14 +51,32 @@ def exact_mean_field(
     >>> exact_mean_field(logits, [(x, 4.0)], iterations=5).argmax(0).tolist()
     [0, 0]
     """
-    check_memory((logits.shape[1],), memory)
-    logits = np.asarray(logits, np.float64)
-    marginals = _softmax(logits)
+    logits = _checked_logits(logits)
+    labels, points = logits.shape
+    iterations = parameters.whole("iterations", iterations, 0)
+    parameters.choice("normalisation", normalisation, get_args(Normalisation))
+    kernels = [_checked_kernel(number, pair, points) for number, pair in enumerate(pairwise)]
+    penalties = _checked_compatibility(compatibility, labels)
+    check_memory((points,), memory)
+    marginals = softmax(logits)
     if iterations:
-        kernel = _kernel(pairwise, logits.shape[1], normalisation, self_message)
+        kernel = _kernel(kernels, points, normalisation, self_message)
     for _ in range(iterations):
-        marginals = _softmax(logits + _compatible(marginals @ kernel.T, compatibility))
+        marginals = softmax(logits + _compatible(marginals @ kernel.T, penalties))
     return marginals
+
+
+def softmax(logits: NDArray[Any]) -> NDArray[Any]:
+    """Return the softmax over axis 0 of finite floating-point numbers, of their dtype.
+
+    >>> softmax(np.float32([[0, 900], [0, 0]])).tolist()
+    [[0.5, 1.0], [0.5, 0.0]]
+    """
+    with np.errstate(over="ignore"):  # a difference that is too large for the dtype is minus infinity, as good as it
+        shares = np.subtract(logits, logits.max(0))
+    np.exp(shares, out=shares)
+    shares /= shares.sum(0)
+    return shares
 
 
 def check_memory(shape: tuple[int, ...], memory: int = MEMORY) -> None:
@@ -71,14 +92,48 @@ def check_memory(shape: tuple[int, ...], memory: int = MEMORY) -> None:
         )
 
 
+def _checked_logits(logits: Any) -> NDArray[np.float64]:
+    logits = array(logits, "logits")
+    if logits.dtype.kind not in "fiu" or logits.ndim != 2 or not logits.size:
+        raise ValueError(
+            f"logits are {logits.dtype} of shape {logits.shape}; numbers (labels, points) are needed, each at least 1: "
+            "give logits.reshape(labels, -1) of an image's"
+        )
+    if not np.isfinite(logits).all():
+        raise ValueError("logits hold NaN or infinity; every value must be finite")
+    return logits.astype(np.float64)
+
+
+def _checked_kernel(index: int, pair: Any, points: int) -> tuple[NDArray[np.float64], float]:
+    name = f"kernel {index} of pairwise"
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise TypeError(f"{name} is a {type(pair).__name__}; a pair (features, weight) is needed")
+    features = array(pair[0], f"features of {name}")
+    if features.dtype.kind not in "fiu" or features.ndim != 2 or features.shape[1] != points or not len(features):
+        raise ValueError(
+            f"features of {name} are {features.dtype} of shape {features.shape}; numbers (d, {points}) are needed, of "
+            "the points that the logits have"
+        )
+    if not np.isfinite(features).all():
+        raise ValueError(f"features of {name} hold NaN or infinity; every feature of every point must be finite")
+    return features.astype(np.float64), parameters.number(f"the weight of {name}", pair[1], below=parameters.VAST)
+
+
+def _checked_compatibility(given: Any, labels: int) -> NDArray[np.float64] | None:
+    if given is None:
+        return None
+    values = parameters.compatibility(given)
+    parameters.compatibility_array(values, labels)
+    return None if values == "potts" else np.asarray(values, np.float64)
+
+
 def _kernel(
-    pairwise: Sequence[tuple[NDArray[Any], float]], points: int, normalisation: Normalisation, self_message: bool
+    pairwise: Sequence[tuple[NDArray[np.float64], float]], points: int, normalisation: Normalisation, self_message: bool
 ) -> NDArray[np.float64]:
     """Return the weighted sum of the normalised kernels, (points, points), the only array of that size."""
     total = np.zeros((points, points))
     rows = max(1, _BLOCK // points)
-    for given, weight in pairwise:
-        features = np.asarray(given, np.float64)
+    for features, weight in pairwise:
         blocks = [slice(start, start + rows) for start in range(0, points, rows)]
         norm = np.concatenate([_gaussian(features, block).sum(1) for block in blocks])
         before, after = _scales(norm, normalisation)
@@ -91,8 +146,11 @@ def _kernel(
 
 def _gaussian(features: NDArray[np.float64], rows: slice) -> NDArray[np.float64]:
     """Return k_ij for the pixels i of some rows and all j."""
-    squares = sum((feature[rows, None] - feature) ** 2 for feature in features)
-    return np.exp(-0.5 * np.asarray(squares))
+    squares = np.zeros((len(features[0, rows]), features.shape[1]))
+    with np.errstate(over="ignore"):  # points that are too far apart for a square have nothing in common
+        for feature in features:
+            squares += (feature[rows, None] - feature) ** 2
+    return np.exp(-0.5 * squares)
 
 
 def _scales(norm: NDArray[np.float64], normalisation: Normalisation) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -106,13 +164,7 @@ def _scales(norm: NDArray[np.float64], normalisation: Normalisation) -> tuple[ND
     }[normalisation]
 
 
-def _compatible(messages: NDArray[np.float64], compatibility: NDArray[Any] | None) -> NDArray[np.float64]:
-    if compatibility is None:
+def _compatible(messages: NDArray[np.float64], penalties: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    if penalties is None:
         return messages
-    matrix = np.asarray(compatibility, np.float64)
-    return matrix[:, None] * messages if matrix.ndim == 1 else -matrix @ messages
-
-
-def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    exponentials = np.exp(logits - logits.max(0))
-    return exponentials / exponentials.sum(0)
+    return penalties[:, None] * messages if penalties.ndim == 1 else -penalties @ messages

@@ -12,14 +12,16 @@ from atrous.crf import parameters
 from atrous.crf.superpixels import usable
 
 _LIBRARY_CHANNELS = (1, 3)
+_LEAST, _BEYOND = 1e-6, 1e6  # of epsilon: below it drowns in the rounding of float32, above its cube overflows
 
 
 @dataclass(frozen=True, kw_only=True)
 class GuidedFilter:
     """A refiner: every label's map is filtered with the image as its guide, then all are clipped at 0 and normalised.
 
-    `radius` is half a window's side, in pixels. `epsilon` is the variance below which a window counts as flat and is
-    smoothed, of an image in 0..1 as the paper has it, where it is 0..255 here.
+    `radius` is half a window's side, in pixels; one beyond the image's larger side counts as that side. `epsilon`, of
+    at least 1e-6 and below 1e6, is the variance below which a window counts as flat and is smoothed, of an image in
+    0..1 as the paper has it, where it is 0..255 here.
 
     Raises `TypeError` and `ValueError` for parameters out of range.
 
@@ -37,7 +39,7 @@ class GuidedFilter:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "radius", parameters.whole("radius", self.radius, 1))
-        object.__setattr__(self, "epsilon", parameters.number("epsilon", self.epsilon, strictly=True))
+        object.__setattr__(self, "epsilon", parameters.number("epsilon", self.epsilon, least=_LEAST, below=_BEYOND))
 
     def __call__(
         self, image: NDArray[Any], probabilities: NDArray[Any] | None = None, *, logits: NDArray[Any] | None = None
@@ -45,13 +47,14 @@ class GuidedFilter:
         """Return probabilities (labels, h, w) float32.
 
         `image` is (h, w, c) or (h, w), uint8 or float32 in 0..255; exactly one of `probabilities` and `logits` comes,
-        (labels, h, w). Raises as `DenseCRF` does.
+        (labels, h, w). Raises as `DenseCRF` does, and `ValueError` for values outside 0..255.
         """
         values = usable(image, probabilities, logits)
         guide = np.ascontiguousarray(image, np.float32)
         guide = guide if guide.ndim == 3 else guide[..., None]
         method = by_the_library if guide.shape[2] in _LIBRARY_CHANNELS else by_windows
-        filtered = np.maximum(method(guide, values, self.radius, self.epsilon * 255**2), 0)
+        radius = min(self.radius, max(guide.shape[:2]))
+        filtered = np.maximum(method(guide, values, radius, self.epsilon * 255**2), 0)
         return filtered / filtered.sum(0)
 
 

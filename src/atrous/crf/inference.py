@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from atrous._core.implementations import available_threads
 from atrous.crf.checks import Unary, checked_features, checked_image, checked_unary, fault, image_fault, turned
 from atrous.crf.exact import check_memory, exact_mean_field
 from atrous.crf.features import Shape, Spacing, image_features, position_features
-from atrous.crf.lattice import Lattice, check_settings, image_settings
+from atrous.crf.lattice import Lattice, check_settings, image_settings, small_sigma
 from atrous.crf.parameters import VAST, compatibility_array, number
 from atrous.crf.pruning import likely, rest_apart, softened
 
@@ -60,13 +60,20 @@ def refined(
 
 def _checked(pairwise: Any, shape: Shape) -> Iterator[tuple[Any, float]]:
     """Yield the kernels of one's own whose weight is not 0."""
-    for pair in pairwise:
+    if not isinstance(pairwise, Iterable):
+        raise TypeError(
+            f"pairwise is {pairwise!r}; a sequence of pairs (features, weight) is needed, or () for no kernels of your "
+            "own"
+        )
+    for index, pair in enumerate(pairwise):
         if not isinstance(pair, tuple | list) or len(pair) != 2:
             raise TypeError(f"pairwise holds a {type(pair).__name__}; pairs (features, weight) are needed")
         features, weight = pair[0], number("a weight of pairwise", pair[1], below=VAST)
         came = features.shape if isinstance(features, Lattice) else checked_features(features).shape[1:]
         if came != shape:
             raise ValueError(f"features of pairwise are for an image of {came}; {shape} is needed, as the image is")
+        if not isinstance(features, Lattice) and not np.isfinite(features).all():
+            raise ValueError(f"kernel {index} of pairwise: {_ENDLESS}")
         if weight:
             yield features, weight
 
@@ -126,14 +133,16 @@ def _features(
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         colours = image_features(image, crf.sigma_alpha, crf.sigma_beta, spacing)
         places = position_features(shape, crf.sigma_gamma, spacing)
+    if not np.isfinite(colours).all():
+        raise ValueError(image_fault(image, crf.sigma_alpha, crf.sigma_beta))
+    if not np.isfinite(places).all():
+        raise ValueError(small_sigma(crf.sigma_gamma))
     for features, weight in ((colours, crf.w1), (places, crf.w2), *own):
-        if not np.isfinite(features).all():
-            raise ValueError(image_fault(image, crf.sigma_alpha, crf.sigma_beta) if features is colours else _ENDLESS)
         if weight:
             yield np.asarray(features).reshape(len(features), -1), weight
 
 
-_ENDLESS = "features hold NaN or infinity; every feature of every pixel must be a finite number"
+_ENDLESS = "features hold NaN or infinity; every feature of every point must be a finite number"
 
 
 def _exact(crf: DenseCRF, unary: Unary, compatibility: NDArray[np.float32] | None, kernels: Own) -> NDArray[np.float32]:

@@ -21,7 +21,7 @@ def soft_labels(
     below 1, else no refiner could change it. Of a single class every pixel has 1.
 
     Raises `ValueError` for labels of another shape, dtype or range, and for a confidence or number of classes that
-    cannot be.
+    cannot be; `TypeError` for one that is no number, or no whole number of classes.
 
     Source: lucasb-eyer/pydensecrf, `unary_from_labels`, whose 0 with `zero_unsure` is our `ignore`.
 

@@ -15,7 +15,7 @@ from atrous._core.implementations import available_threads
 from atrous._core.lattice import Normalisation
 from atrous.crf.checks import array, checked_features, checked_image, image_fault
 from atrous.crf.features import Shape, Spacing, image_features, position_features
-from atrous.crf.parameters import number
+from atrous.crf.parameters import number, whole
 
 FLAT: Spacing = (1.0, 1.0)
 """The spacing of an image's pixels."""
@@ -86,18 +86,22 @@ class Lattice:
         spacing: Spacing = FLAT,
         threads: int | None = None,
     ) -> Lattice:
-        """Make the spatial lattice, or return that of an earlier call: the last few sizes are kept.
+        """Make the spatial lattice of `shape` (h, w), or return that of an earlier call: the last few sizes are kept.
 
-        Raises `ValueError` for parameters out of range.
+        With a `spacing` of three numbers (dz, dy, dx) the `shape` is a volume's, (d, h, w).
+
+        Raises `TypeError` and `ValueError` for a shape and parameters out of range.
 
         Source: Krahenbuhl and Koltun, NIPS 2011, equation 3, the second kernel.
         """
+        spacing = checked_spacing(spacing)
         settings = (
             ("sigma_gamma", number("sigma_gamma", sigma_gamma, strictly=True)),
             ("normalisation", normalisation),
-            ("spacing", checked_spacing(spacing)),
+            ("spacing", spacing),
         )
-        key = (tuple(shape), settings, available_threads(threads), _core.implementation())
+        shape = _checked_shape(shape, len(spacing))
+        key = (shape, settings, available_threads(_checked_threads(threads)), _core.implementation())
         return _KEPT.get(key) or _KEPT.put(key, cls._of_positions(shape, dict(settings), threads))
 
     @classmethod
@@ -105,9 +109,9 @@ class Lattice:
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             features = position_features(shape, settings["sigma_gamma"], settings["spacing"])
         if not np.isfinite(features[:, -1, ..., -1]).all():
-            raise ValueError(f"sigma_gamma is {settings['sigma_gamma']:g}, too small for float32; give a larger one")
+            raise ValueError(small_sigma(settings["sigma_gamma"]))
         core = _built(features, settings["normalisation"], threads)
-        return cls(core=core, shape=tuple(shape), settings=tuple(settings.items()))
+        return cls(core=core, shape=shape, settings=tuple(settings.items()))
 
     @classmethod
     def of_features(
@@ -118,26 +122,32 @@ class Lattice:
         Raises `TypeError` for what is no array, `ValueError` for other shapes and dtypes, NaN and infinity.
         """
         features = checked_features(features)
-        core = _built(features.astype(np.float32, copy=False), normalisation, threads)
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as such
+            narrow = features.astype(np.float32, copy=False)
+        core = _built(narrow, normalisation, threads)
         return cls(core=core, shape=features.shape[1:], settings=(("normalisation", normalisation),))
 
     def filter(self, values: NDArray[Any], *, transposed: bool = False) -> NDArray[np.float32]:
-        """Return values (channels, *shape), floating point, filtered with the Gaussian: float32 of the same shape.
+        """Return values (channels, h, w) or (channels, d, h, w), filtered with the Gaussian, float32 of the same shape.
 
         `transposed` is the adjoint, by which gradients go back.
 
-        Raises `TypeError` for what is no array, `ValueError` for other shapes and dtypes.
+        Raises `TypeError` for what is no array, `ValueError` for other shapes and dtypes, no channels, and values that
+        are not finite.
 
         >>> Lattice.of_positions((2, 3), sigma_gamma=1).filter(np.ones((1, 2, 3))).shape
         (1, 2, 3)
         """
         values = array(values, "values")
-        if values.dtype.kind != "f" or values.shape[1:] != self.shape:
+        if values.dtype.kind != "f" or values.shape[1:] != self.shape or not len(values):
             raise ValueError(
                 f"values are {values.dtype} of shape {values.shape}; floating-point numbers (channels, "
-                f"{', '.join(map(str, self.shape))}) are needed"
+                f"{', '.join(map(str, self.shape))}), of at least one channel, are needed"
             )
-        flat = values.astype(np.float32, copy=False).reshape(len(values), -1)
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as such
+            flat = values.astype(np.float32, copy=False).reshape(len(values), -1)
+        if not np.isfinite(flat).all():
+            raise ValueError("values hold NaN or infinity, or are too large for float32; every value must be finite")
         return _core.filtered(self.core, flat, transposed=transposed).reshape(values.shape)
 
 
@@ -156,6 +166,11 @@ def check_settings(lattice: Lattice, wanted: tuple[tuple[str, Any], ...]) -> Non
         raise ValueError(f"the lattice has {came}; {needed} is needed: make it with lattice(image) of the same CRF")
 
 
+def small_sigma(sigma_gamma: float) -> str:
+    """Return why the features of positions are not finite."""
+    return f"sigma_gamma is {sigma_gamma:g}, too small for float32; give a larger one"
+
+
 def checked_spacing(spacing: Any) -> Spacing:
     """Return the spacing as a tuple of two or three floats.
 
@@ -166,10 +181,25 @@ def checked_spacing(spacing: Any) -> Spacing:
     return tuple(number("spacing", float(step), strictly=True) for step in spacing)
 
 
+def _checked_shape(shape: Any, dimensions: int) -> Shape:
+    """Return the shape as a tuple of whole numbers, two, or three where the spacing has three."""
+    axes = "(h, w)" if dimensions == 2 else "(d, h, w)"
+    if not isinstance(shape, tuple | list) or len(shape) != dimensions:
+        raise ValueError(
+            f"shape is {shape!r}; {axes} is needed for a spacing of {dimensions} numbers. An image has (h, w) and two, "
+            "a volume (d, h, w) and three"
+        )
+    return tuple(whole(f"a side of shape {axes}", side, 1) for side in shape)
+
+
+def _checked_threads(threads: int | None) -> int | None:
+    return threads if threads is None else whole("threads", threads, 1)
+
+
 def _built(features: NDArray[np.float32], normalisation: Normalisation, threads: int | None) -> _core.Lattice:
     """Build the lattice of features (d, *shape); a volume's slices lie below each other."""
     rows = features.reshape(len(features), -1, features.shape[-1])
-    return _core.build_lattice(rows, normalisation=normalisation, threads=threads)
+    return _core.build_lattice(rows, normalisation=normalisation, threads=_checked_threads(threads))
 
 
 class _Kept:

@@ -13,16 +13,14 @@ from numpy.typing import NDArray
 
 from atrous import _core
 from atrous.crf.checks import Unary
+from atrous.crf.exact import softmax
 
 
 def softened(unary: Unary) -> Unary:
     """Return the unary as probabilities, by a softmax where it is logits; as it is where that cannot be done."""
     if unary.name == "probabilities" or not np.isfinite(unary.values).all():
         return unary
-    exponentials = np.subtract(unary.values, unary.values.max(0))
-    np.exp(exponentials, out=exponentials)
-    exponentials /= exponentials.sum(0)
-    return Unary(exponentials, "probabilities")
+    return Unary(softmax(unary.values), "probabilities")
 
 
 def likely(probabilities: NDArray[Any], prune: float, threads: int | None) -> NDArray[np.int32] | None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from atrous.contract import IGNORE
 from atrous.crf import mixtures, parameters
-from atrous.crf.checks import checked_image
+from atrous.crf.checks import Unary, array, checked_image, colours_fault, turned
 from atrous.crf.presets import deeplab_v2
 from atrous.crf.superpixels import in_lab, means, segments
 
@@ -20,6 +20,8 @@ _COMPONENTS = 5
 _LEAST_WEIGHT = 0.003  # of an edge between colours however far apart, so that no region is cut off from all strokes
 _LEAST_DENSITY = 0.02  # a colour that no stroke has says little
 _SURE = 1 - 1e-4
+_MOST_COLOURS = 50  # a density of _LEAST_DENSITY / 254 to that power is still above 0
+_LEAST_SIGMA, _MOST_SIGMA = 1e-3, 1e6  # their squares can be divided by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +31,9 @@ class Scribbles:
     The CRF alone carries a stroke no further than sigma_alpha and leaves what is beyond to chance. So the image is cut
     into about `superpixels` regions, and a random walk from each of them, which crosses edges between colours `sigma`
     apart (in Lab) seldom, tells how probably it meets each class's strokes first. That is multiplied by how well the
-    colour fits those of the class's strokes, a mixture of Gaussians, to the power of `colours` (0 leaves it out). The
-    strokes themselves are held, before and after `refiner`, by default the CRF with DeepLab v2's parameters; None
-    leaves the probabilities of the superpixels.
+    colour fits those of the class's strokes, a mixture of Gaussians, to the power of `colours` (below 50; 0 leaves it
+    out). The strokes themselves are held, before and after `refiner`, by default the CRF with DeepLab v2's parameters;
+    None leaves the probabilities of the superpixels.
 
     Raises `TypeError` and `ValueError` for parameters out of range.
 
@@ -52,8 +54,8 @@ class Scribbles:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "superpixels", parameters.whole("superpixels", self.superpixels, 1))
-        object.__setattr__(self, "sigma", parameters.number("sigma", self.sigma, strictly=True))
-        object.__setattr__(self, "colours", parameters.number("colours", self.colours))
+        object.__setattr__(self, "sigma", parameters.number("sigma", self.sigma, least=_LEAST_SIGMA, below=_MOST_SIGMA))
+        object.__setattr__(self, "colours", parameters.number("colours", self.colours, below=_MOST_COLOURS))
 
     def __call__(self, image: NDArray[Any], strokes: NDArray[Any]) -> NDArray[np.float32]:
         """Return probabilities (classes, h, w) float32 for strokes (h, w), 0..classes-1 and 255 where there are none.
@@ -63,7 +65,7 @@ class Scribbles:
         Raises `TypeError` and `ValueError` for an image or strokes that cannot be used, fewer than two classes, or a
         class without a stroke.
         """
-        classes = _checked(checked_image(image, 2), strokes)
+        classes = _checked(image, array(strokes, "strokes"))
         shares = self._of_superpixels(image, strokes, classes)
         held = _held(shares, strokes, _SURE)
         if self.refiner is not None:
@@ -85,15 +87,18 @@ class Scribbles:
         return shares.astype(np.float32)[:, regions]
 
 
-def _checked(image: NDArray[Any], strokes: NDArray[Any]) -> int:
-    """Return the number of classes; raises `ValueError` for strokes that cannot be used."""
+def _checked(given: Any, strokes: NDArray[Any]) -> int:
+    """Return the number of classes; raises `ValueError` for an image and strokes that cannot be used."""
+    if words := turned(given, Unary(strokes[None], "probabilities")):
+        raise ValueError(words)
+    image = checked_image(given, 2)
     if strokes.shape != image.shape[:2] or strokes.dtype.kind not in "iu":
         raise ValueError(
             f"strokes are {strokes.dtype} of shape {strokes.shape}; whole numbers of the image's {image.shape[:2]} are "
             "needed"
         )
-    if not np.isfinite(image).all():
-        raise ValueError("image holds NaN or infinity; give finite values")
+    if words := colours_fault(image):
+        raise ValueError(words)
     labels = np.unique(strokes[strokes != IGNORE])
     if len(labels) < 2:
         raise ValueError(
