@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,11 @@ import atrous
 from atrous import cli, flags
 from atrous.contract import AtrousError, LabelSpace
 from atrous.crf import DenseCRF, mild
-from atrous.data import read_image
+from atrous.data import read_image, write_image
 from atrous.data.scenes import write_scenes
 from atrous.evaluation import Comparison, Scores
 from atrous.store import open_model, read_crf, read_json, save_model, write_crf, write_json
-from atrous.tuning import NAMES, Grid, chosen
+from atrous.tuning import NAMES, Chosen, Grid, chosen
 
 SPACE = LabelSpace(names=("dark", "light"))
 NUMBERS = {"w1": 3.0, "sigma_alpha": 20.0, "sigma_beta": 4.0, "w2": 1.0, "sigma_gamma": 2.0}
@@ -137,6 +138,15 @@ def test_files_and_functions(tmp_path: Path) -> None:
             r"bad.json: sigma_beta is 0; .*; the keywords of DenseCRF are wanted",
         ),
         ('{"crf": 7}', r"bad.json: .*; the keywords of DenseCRF are wanted"),
+        ('{"format": 99, "crf": null}', r"bad.json: format 99; this version reads up to 1: update atrous"),
+        ('{"format": "1", "crf": null}', r"bad.json: format '1'; a whole number up to 1 is wanted: run atrous crf-tu"),
+        ('{"format": null, "crf": null}', r"bad.json: format None; a whole number up to 1 is wanted"),
+        ('{"format": true, "crf": null}', r"bad.json: format True; a whole number up to 1 is wanted"),
+        ('{"crf": null, "tuned_on": {"images": [["a"]]}}', r"bad.json: tuned_on has no list of names as its images"),
+        ('{"crf": null, "tuned_on": {"images": "ab"}}', r"bad.json: tuned_on has no list of names as its images"),
+        ('{"crf": null, "tuned_on": ["a"]}', r"bad.json: tuned_on has no list of names as its images"),
+        ('{"crf": null, "tuned_on": {"sha256": 7}}', r"bad.json: tuned_on has sha256 7; a text is wanted"),
+        ('{"crf": null, "tuned_on": {"data": []}}', r"bad.json: tuned_on has data \[\]; a text is wanted"),
     ],
 )
 def test_files_that_hold_something_else(tmp_path: Path, content: str, words: str) -> None:
@@ -160,6 +170,15 @@ def test_a_damaged_crf_json(trained: Path) -> None:
     path.write_text('{"format": 99, "crf": null}')
     with pytest.raises(AtrousError, match=r"crf.json: format 99; this version reads up to 1: update atrous"):
         read_crf(trained)
+    for version in ('"1"', "null", "[1]"):
+        path.write_text(f'{{"format": {version}, "crf": null}}')
+        with pytest.raises(AtrousError, match=r"crf.json: format .*; a whole number up to 1 is wanted: run atrous"):
+            atrous.predict(trained, picture(5, 5, 3), crf=True)
+    path.write_text('{"format": 1, "crf": null, "tuned_on": {"images": [[]]}}')
+    with pytest.raises(
+        AtrousError, match=r"crf.json: tuned_on has no list of names as its images: run atrous crf-tune"
+    ):
+        atrous.predict(trained, picture(5, 5, 3), crf=True)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +229,56 @@ def test_predict_refines_arrays_files_and_folders(street: Path, trained: Path, t
 def test_predict_says_what_it_takes(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "atrous"):
         atrous.predict(bright, picture(6, 7), space=SPACE, crf=True)
-    assert caplog.messages == [f"refining with {MILD}, since nothing is tuned for a scorer without a folder"]
+        atrous.predict(bright, picture(6, 7), space=SPACE, crf="mild")
+    assert caplog.messages == [
+        f"refining with {MILD}, since nothing is tuned for a scorer without a folder",
+        f"refining with {MILD}",
+    ]
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+def test_numbers_that_were_not_tuned_for_a_model_are_a_warning(trained: Path) -> None:
+    assert chosen(True, trained).makeshift
+    write_crf(trained, {"crf": NUMBERS})
+    assert not chosen(True, trained).makeshift
+    config = read_json(trained / "best" / "config.json")
+    write_json(trained / "best" / "config.json", {**config, "scores": None})
+    assert chosen(True, trained).makeshift
+
+
+@pytest.fixture
+def deep(street: Path, trained: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """Return the run and the folder as if both were of 16 bits: every value 257 times what it was."""
+    run, data = Path(shutil.copytree(trained, tmp_path / "deep")), tmp_path / "street16"
+    config = read_json(run / "best" / "config.json")
+    config["preprocessing"] |= {"low": 0.0, "high": 65535.0}
+    write_json(run / "best" / "config.json", config)
+    shutil.copytree(street, data, ignore=shutil.ignore_patterns("images"))
+    for path in sorted((street / "images").rglob("*.png")):
+        place = data / path.relative_to(street).with_suffix(".tif")
+        write_image(place, read_image(path).astype(np.uint16) * 257)
+    return run, data
+
+
+def test_sixteen_bits_are_refined_as_eight(street: Path, trained: Path, deep: tuple[Path, Path]) -> None:
+    """The CRF's colours are in 0 to 255 wherever an image comes from: a file, an array, a folder."""
+    run, data = deep
+    write_crf(trained, {"crf": NUMBERS})
+    write_crf(run, {"crf": NUMBERS})
+    moved = 0
+    for path in sorted((street / "images" / "val").iterdir()):
+        eight = atrous.predict(trained, path, crf=True, device="cpu").labels
+        moved += (eight != atrous.predict(trained, path, device="cpu").labels).sum()
+        same = data / path.relative_to(street).with_suffix(".tif")
+        np.testing.assert_array_equal(atrous.predict(run, same, crf=True, device="cpu").labels, eight)
+        np.testing.assert_array_equal(atrous.predict(run, read_image(same), crf=True, device="cpu").labels, eight)
+    assert moved
+    scores = [atrous.evaluate(*each, crf=True, device="cpu") for each in ((trained, street), deep)]
+    confusions = [both.after.scores.confusion for both in scores if isinstance(both, Comparison)]
+    np.testing.assert_array_equal(*confusions)
+    first, second = (atrous.crf_tune(*each, grid=SMALL, device="cpu").trials for each in ((trained, street), deep))
+    assert [trial.numbers for trial in first] == [trial.numbers for trial in second]
+    np.testing.assert_allclose([t.score for t in first], [t.score for t in second], atol=2e-3)
 
 
 def test_where_no_crf_is_best_nothing_is_refined(street: Path, trained: Path) -> None:
@@ -229,8 +297,6 @@ def test_odd_images(shape: tuple[int, ...], dtype: Any) -> None:
 
 
 def test_a_refiner_s_complaint_is_told_by_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    from atrous.data import write_image
-
     write_image(tmp_path / "in" / "a.png", picture(5, 5, 3))
     outcome = atrous.predict(
         bright, tmp_path / "in", out=tmp_path / "out", space=SPACE, crf=lambda image, probabilities: image
@@ -310,6 +376,20 @@ def test_scores_of_images_that_were_tuned_on_say_so(street: Path, trained: Path)
     assert atrous.evaluate(trained, street, split="train", crf=True, device="cpu").note is None
 
 
+def test_images_of_the_same_names_in_other_data_were_not_tuned_on(street: Path, trained: Path, tmp_path: Path) -> None:
+    other = write_scenes(tmp_path / "other", train=4, val=3, size=(36, 44))
+    atrous.crf_tune(trained, street, images=2, grid=SMALL, device="cpu")
+    notes = [atrous.evaluate(trained, data, crf=True, device="cpu").note for data in (street, other)]
+    assert str(notes[0]).startswith("2 of these 3 images were used to tune")
+    assert notes[1] is None
+    copy = shutil.copytree(street, tmp_path / "copy")
+    assert atrous.evaluate(trained, copy, crf=True, device="cpu").note == notes[0]
+    found = Chosen(refiner=None, words="", tuned_on=("a", "b"), data="here", sha256="1")
+    assert found.note(["a", "c"], data="here", sha256="2") is not None  # an image was added, say
+    assert found.note(["a", "c"], data="there", sha256="2") is None
+    assert found.note(["a", "c"], data="there") is not None
+
+
 # Tune -----------------------------------------------------------------------------------------------------------------
 
 
@@ -371,6 +451,48 @@ def test_a_model_folder_keeps_its_numbers_itself(trained: Path, tmp_path: Path) 
     alone = Path(shutil.copytree(trained / "best", tmp_path / "model"))
     assert write_crf(alone, {"crf": NUMBERS}) == alone / "crf.json"
     assert chosen(True, alone).refiner == DenseCRF(**NUMBERS)
+
+
+def test_an_image_that_a_network_does_not_know_is_told_by_name(
+    run: Run, street: Path, trained: Path, tmp_path: Path
+) -> None:
+    segmenter, config = open_model(trained)
+    with torch.no_grad():
+        segmenter.net.classify.bias.fill_(float("nan"))
+    broken = tmp_path / "broken"
+    save_model(broken, segmenter, config)
+    first = sorted((street / "images" / "val").iterdir())[0]
+    for arguments in (["crf-tune"], ["evaluate", "--crf=mild"]):
+        code, _, err = run(arguments[0], broken, street, *arguments[1:])
+        assert code == 2
+        assert f"{first}: the network's probabilities hold NaN or infinity" in err
+
+
+def test_masks_and_strokes_refuse_what_a_refiner_must_not_return() -> None:
+    from atrous.tuning.refining import refining_function
+
+    def nothing(image: Any, probabilities: Any) -> Any:
+        return probabilities * np.float32("nan")
+
+    strokes = np.full((6, 8), 255, np.uint8)
+    strokes[0, 0], strokes[5, 7] = 0, 1
+    given = {"labels": strokes % 2, "strokes": strokes, "probabilities": np.full((2, 6, 8), 0.5, np.float32)}
+    for kind, values in given.items():
+        function, _ = refining_function(kind, nothing, {}, 0.7)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="the refiner returned NaN or infinity in 96 of 96 values"):
+            function(picture(6, 8, 3), values, 2)
+
+
+def test_imported_weights_that_were_tuned_can_be_imported_again(trained: Path, tmp_path: Path) -> None:
+    from atrous.verbs import _refuse_in_the_way
+
+    segmenter, config = open_model(trained)
+    save_model(tmp_path / "model", segmenter, replace(config, recipe=None))
+    write_crf(tmp_path / "model", {"crf": NUMBERS})
+    _refuse_in_the_way(tmp_path / "model", tmp_path / "weights.pth")
+    (tmp_path / "model" / "notes.txt").write_text("mine")
+    with pytest.raises(AtrousError, match="model: holds more than imported weights"):
+        _refuse_in_the_way(tmp_path / "model", tmp_path / "weights.pth")
 
 
 def test_a_new_run_in_the_same_place_begins_without(street: Path, trained: Path) -> None:

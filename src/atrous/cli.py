@@ -263,7 +263,9 @@ def refine(  # noqa: PLR0913  (the numbers of the CRF have each its own help)
         str,
         Parameter(help=f"{', '.join(flags.REFINERS)}, or a JSON file of a CRF's numbers; what suits without."),
     ] = "true",
-    confidence: Annotated[float, Parameter(help="How probably a label in the mask is right.")] = 0.7,
+    confidence: Annotated[
+        float | None, Parameter(help="How probably a label in the mask is right; 0.7 without.")
+    ] = None,
     ignore: Ignore = None,
     keep_ignored: Annotated[bool, Parameter(help="Leave such pixels as they are.")] = False,
     unknown: Annotated[str | None, Parameter(help="The colour R,G,B where there is no stroke.")] = None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,10 @@ def with_flag_values(arguments: list[str]) -> list[str]:
     result = []
     for index, item in enumerate(arguments):
         before, word = arguments[:index], "".join(arguments[index + 1 : index + 2])
-        alone = item in _MAY_STAND_ALONE and (word[:1] in ("", "-") or not _MAY_STAND_ALONE[item](before, word))
+        if item == "--crf":
+            alone = word[:1] in ("", "-") or not _is_refiner(before, word, arguments[index + 2 :])
+        else:
+            alone = item == "--pretrained" and (word[:1] in ("", "-") or not _is_weights(before, word))
         result.append(f"{item}=true" if alone else item)
     return result
 
@@ -33,12 +35,32 @@ def _is_weights(before: list[str], word: str) -> bool:
     return word.endswith(".safetensors") or (_came(before, 1) and not place.is_dir())
 
 
-def _is_refiner(before: list[str], word: str) -> bool:
+def _is_refiner(before: list[str], word: str, after: list[str]) -> bool:
     """Say whether the word after `--crf` is its name or file, and not the model or the images.
 
-    Where both have come, right after the command, any word is; an unknown one is told later.
+    Where all that the command takes is there without it, any word is; and so is one that is not there and is nearly a
+    name. An unknown one is told by `refiner_of`.
     """
-    return word in REFINERS or word.endswith(".json") or _came(before, 2)
+    if word in REFINERS or word.endswith(".json"):
+        return True
+    wanted = 1 if any(item.partition("=")[0] == "--scribbles" for item in before + after) else 2
+    return len(_plain(before[1:])) + len(_plain(after)) >= wanted or (not Path(word).exists() and bool(_near(word)))
+
+
+def _plain(words: list[str]) -> list[str]:
+    """Return the words that are neither flags nor the values of flags."""
+    previous = ["", *words]
+    return [
+        word
+        for flag, word in zip(previous, words, strict=False)
+        if word[:1] != "-" and (flag[:1] != "-" or "=" in flag or flag in _WITHOUT_VALUE)
+    ]
+
+
+def _near(word: str) -> list[str]:
+    from difflib import get_close_matches
+
+    return get_close_matches(word, REFINERS, n=1)
 
 
 def _came(before: list[str], count: int) -> bool:
@@ -49,12 +71,20 @@ def _came(before: list[str], count: int) -> bool:
 REFINERS = ("mild", "deeplab_v1", "deeplab_v2", "crf_as_rnn", "pydensecrf_example", "superpixels", "guided")
 """The names that `--crf` takes: here too, since reading a command line imports nothing."""
 
-_MAY_STAND_ALONE: dict[str, Callable[[list[str], str], bool]] = {"--pretrained": _is_weights, "--crf": _is_refiner}
+_WITHOUT_VALUE = ("--quiet", "--json", "--debug", "--keep-ignored")
 
 
 def refiner_of(text: str | None) -> bool | str:
-    """Return what `--crf` means for the verbs: False without it, True where it stands alone."""
-    return {None: False, "true": True}.get(text, text or "")
+    """Return what `--crf` means for the verbs: False without it, True where it stands alone.
+
+    Raises `ValueError`, with the nearest name, for a word that is neither a name nor a file.
+    """
+    if text is None or text == "true":
+        return text is not None
+    if text in REFINERS or text.endswith(".json") or (text and Path(text).exists()):
+        return text
+    near = f"did you mean {_near(text)[0]!r}? There are" if _near(text) else "there are"
+    raise ValueError(f"crf {text!r} is not known; {near} {', '.join(REFINERS)}, or a JSON file of a CRF's numbers")
 
 
 def wishes(classes: str | None, ignore: str | None, labels: str | None) -> dict[str, Any]:
@@ -71,6 +101,8 @@ def value_of(text: str) -> int | tuple[int, ...]:
         numbers = ()
     if len(numbers) not in (1, 3):
         raise ValueError(f"--ignore {text}: a number like 255 or a colour like 0,0,0 is accepted")
+    if len(numbers) == 3 and not all(0 <= number <= 255 for number in numbers):
+        raise ValueError(f"--ignore {text}: each channel of a colour is 0 to 255")
     return numbers[0] if len(numbers) == 1 else numbers
 
 

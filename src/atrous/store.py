@@ -265,7 +265,7 @@ def write_crf(model: str | Path, values: Mapping[str, Any]) -> Path:
 def read_crf(model: str | Path) -> tuple[dict[str, Any], bool] | None:
     """Return what `write_crf` stored, and whether it was for the model as it is now; None where nothing was stored.
 
-    Raises `AtrousError` for a file that is damaged, or of a later format.
+    Raises `AtrousError` for a file that is damaged, holds other types, or is of a later format.
     """
     folder = model_folder(model)
     path = _crf_file(folder)
@@ -274,9 +274,30 @@ def read_crf(model: str | Path) -> tuple[dict[str, Any], bool] | None:
     values = read_json(path)
     if not isinstance(values, dict) or not {"format", "crf"} <= values.keys():
         raise AtrousError(f"{path}: no tuned CRF is in it; remove the file, or run atrous crf-tune again")
-    if values["format"] > FORMAT:
-        raise AtrousError(f"{path}: format {values['format']}; this version reads up to {FORMAT}: update atrous")
-    return values, values.get("model") == _state_of(folder)
+    return checked_crf(path, values), values.get("model") == _state_of(folder)
+
+
+def checked_crf(path: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """Return what a file like `crf.json` holds; `format` and `tuned_on` may be missing, `crf` is not looked into.
+
+    Raises `AtrousError` where one of the two has another type, and for a later format.
+    """
+    number, tuned_on = values.get("format", FORMAT), values.get("tuned_on") or {}
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise AtrousError(
+            f"{path}: format {number!r}; a whole number up to {FORMAT} is wanted: run atrous crf-tune again"
+        )
+    if number > FORMAT:
+        raise AtrousError(f"{path}: format {number}; this version reads up to {FORMAT}: update atrous")
+    names = tuned_on.get("images") or [] if isinstance(tuned_on, dict) else None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise AtrousError(f"{path}: tuned_on has no list of names as its images: run atrous crf-tune again")
+    for key in ("data", "sha256"):
+        if not isinstance(tuned_on.get(key), str | None):
+            raise AtrousError(
+                f"{path}: tuned_on has {key} {tuned_on[key]!r}; a text is wanted: run atrous crf-tune again"
+            )
+    return values
 
 
 def _crf_file(folder: Path) -> Path:

@@ -203,8 +203,10 @@ def evaluate(
     are read with the model's classes. With `crf`, which is what `predict` takes, every image is also scored refined,
     and both come back with what changed in each class; the network runs once.
 
-    Raises `AtrousError` where the folder has no such split, or a mask holds what the model does not know.
+    Raises `AtrousError` where the folder has no such split, or a mask holds what the model does not know; with
+    `crf`, for an image whose probabilities are not finite, or of which a refiner makes anything but finite numbers.
     """
+    from atrous.data.facts import identity
     from atrous.runs import data_of, pairs_in, scored
     from atrous.store import open_model
 
@@ -218,7 +220,7 @@ def evaluate(
     from atrous.tuning import cases_of, compared
 
     told = None if progress is None else lambda done: progress(done, len(pairs))
-    note = chosen.note([pair.name for pair in pairs])
+    note = chosen.note([pair.name for pair in pairs], data=data, sha256=identity(dataset))
     return compared(cases_of(scorer, pairs, space), chosen.refiner, space, words=chosen.words, note=note, progress=told)
 
 
@@ -363,9 +365,11 @@ def predict(
     `OUT/probabilities/NAME.npz`, and an `Outcome`. An image that cannot be read is reported and the rest goes on.
 
     `crf` refines the probabilities: True with the numbers that `crf_tune` stored in the run, or else with mild ones,
-    and logs which; "mild", "deeplab_v1", "deeplab_v2", "crf_as_rnn", "pydensecrf_example", "superpixels" and "guided"
-    are ready-made; a JSON file has the keywords of `crf.DenseCRF`; a function takes an image (h, w, c) and its
-    probabilities (classes, h, w), and returns refined ones.
+    which is logged as a warning; other choices are logged as info, and `Outcome.refined` names each. "mild",
+    "deeplab_v1", "deeplab_v2", "crf_as_rnn", "pydensecrf_example", "superpixels" and "guided" are ready-made; a JSON
+    file has the keywords of `crf.DenseCRF`; a function takes an image (h, w, c) in 0..255 and its probabilities
+    (classes, h, w), and returns refined ones. Images that are not uint8 are brought there from the range the model was
+    trained on; those for a scorer without `preprocessing` are taken to be there.
 
     Raises `AtrousError` for a model or a source that is not there, `ValueError` for an unknown kind in `save` or an
     unknown `crf`.
@@ -415,7 +419,7 @@ def refine(
     scribbles: str | Path | None = None,
     overlay: str | Path | None = None,
     crf: bool | str | Path | Refiner = True,
-    confidence: float = 0.7,
+    confidence: float | None = None,
     ignore: Any = None,
     keep_ignored: bool = False,
     unknown: tuple[int, int, int] | None = None,
@@ -429,9 +433,10 @@ def refine(
     of them and `out` are files; or folders with matching names, of which a file that cannot be used is reported and the
     rest goes on. `overlay` is a file, or then a folder, for the image under the result.
 
-    A pixel's label in a mask is taken to be right with the probability `confidence`. `ignore` is the number or colour
-    in masks that is no class; such pixels get one, unless `keep_ignored`. `unknown` is the colour of pictures of
-    strokes where there is none, and is found out without it.
+    A pixel's label in a mask is taken to be right with the probability `confidence`, 0.7 without it. `ignore` is the
+    number or colour in masks that is no class; such pixels, and transparent ones, get one, unless `keep_ignored`.
+    `unknown` is the colour of pictures of strokes where there is none, and is found out without it. What the kind of
+    file has no use for is refused.
 
     `crf` is what `predict` takes, and `numbers` replace some of a `DenseCRF`: w1, sigma_alpha, sigma_beta, w2,
     sigma_gamma, iterations, mode. True is DeepLab v2's for masks and strokes, strokes after the random walk of
@@ -444,20 +449,23 @@ def refine(
         atrous.refine("photo.jpg", "mask.png", out="refined.png")
         atrous.refine("photo.jpg", scribbles="strokes.png", out="mask.png", overlay="look.jpg")
     """
-    from atrous.prediction.refined_files import RefinedFiles, Refining, jobs_of, kind_of, refine_file, refine_files
+    from atrous.prediction import refined_files as files
+    from atrous.prediction.refine_jobs import jobs_of
     from atrous.tuning.refining import refining_function
 
     given = mask if scribbles is None else scribbles
     if given is None or (mask is not None and scribbles is not None):
         raise ValueError("give a mask to refine, or scribbles in its place: one of them")
     jobs, alone, single = jobs_of(image, given, out, overlay=overlay)
-    kind = kind_of(jobs[0].given, strokes=scribbles is not None)
-    function, words = refining_function(kind, crf, numbers, confidence)
-    refining = Refining(kind=kind, function=function, ignore=ignore, keep_ignored=keep_ignored, unknown=unknown)
+    kind = files.kind_of(jobs[0].given, strokes=scribbles is not None)
+    files.check_settings(kind, confidence=confidence, ignore=ignore, keep_ignored=keep_ignored, unknown=unknown)
+    function, words = refining_function(kind, crf, numbers, 0.7 if confidence is None else confidence)
+    refining = files.Refining(kind=kind, function=function, ignore=ignore, keep_ignored=keep_ignored, unknown=unknown)
     if single:
-        return RefinedFiles(changes={jobs[0].out: refine_file(jobs[0], refining)}, failed={}, words=words)
-    changes, failed = refine_files(jobs, refining, progress=progress)
-    return RefinedFiles(changes=changes, failed={**alone, **failed}, words=words)
+        changed = {jobs[0].out: files.refine_file(jobs[0], refining)}
+        return files.RefinedFiles(changes=changed, failed={}, words=words)
+    changes, failed = files.refine_files(jobs, refining, progress=progress)
+    return files.RefinedFiles(changes=changes, failed={**alone, **failed}, words=words)
 
 
 def _architecture(
@@ -552,11 +560,12 @@ def _refuse_dataset(out: Path) -> None:
 def _refuse_in_the_way(out: Path, path: Path) -> None:
     """Raise `AtrousError` where `out` is there and no model folder, or holds the file that is imported."""
     from atrous.contract import AtrousError
-    from atrous.store import CARD, CONFIG, WEIGHTS, read_config
+    from atrous.store import CARD, CONFIG, CRF, WEIGHTS, read_config
 
     if out.exists() and not ((out / CONFIG).is_file() and (out / WEIGHTS).is_file()):
         raise AtrousError(f"{out}: is there already and is no model folder; choose another --out")
-    if out.exists() and ({each.name for each in out.iterdir()} - {CONFIG, WEIGHTS, CARD} or read_config(out).recipe):
+    own = {CONFIG, WEIGHTS, CARD, CRF}
+    if out.exists() and ({each.name for each in out.iterdir()} - own or read_config(out).recipe):
         raise AtrousError(f"{out}: holds more than imported weights, a trained model; choose another --out")
     if path.resolve().is_relative_to(out.resolve()):
         raise AtrousError(f"{path}: lies inside {out}, which would be replaced; choose another --out")
@@ -572,7 +581,10 @@ def _scorer(model: Any, space: LabelSpace | None, device: str | None) -> tuple[S
 
 
 def _chosen(crf: Any, model: Any) -> Chosen | None:
-    """Return what `crf` means for a model, and log what is taken; None where nothing is refined."""
+    """Return what `crf` means for a model, and log what is taken, as a warning where it is not what was tuned for it.
+
+    None where nothing is refined.
+    """
     if crf is None or crf is False:
         return None
     import logging
@@ -580,7 +592,8 @@ def _chosen(crf: Any, model: Any) -> Chosen | None:
     from atrous.tuning import chosen
 
     found = chosen(crf, model if isinstance(model, str | Path) else None)
-    logging.getLogger("atrous").info("refining with %s", found.words)
+    level = logging.WARNING if found.makeshift else logging.INFO
+    logging.getLogger("atrous").log(level, "refining with %s", found.words)
     return found
 
 

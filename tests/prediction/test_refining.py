@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from atrous.contract import LabelSpace
+from atrous.contract import LabelSpace, Preprocessing
+from atrous.models.fcn import CAFFE_PREPROCESSING
 from atrous.prediction import averaged, refine, refined
+from atrous.prediction.refining import in_255
 
 LIBRARIES = [np.asarray, torch.from_numpy]
 
@@ -40,12 +42,51 @@ def test_the_refiner_sees_each_image_and_its_probabilities(library, channels):
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_float_images_stay(library):
+def test_float_images_stay_where_their_range_is_not_known(library):
     images = np.array([[[[0.25, 4000.5]]]], np.float32)
     seen = []
     refined(halves, lambda image, probabilities: seen.append(image) or probabilities)(library(images))
     assert seen[0].dtype == np.float32
     assert seen[0].ravel().tolist() == [0.25, 4000.5]
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("given", ["scorer", "keyword", "nested"])
+def test_the_range_of_the_network_is_spread_over_0_to_255(library, given):
+    class Deep:
+        preprocessing = Preprocessing(low=100, high=1120)
+        __call__ = staticmethod(halves)
+
+    def refiner(image, probabilities):
+        seen.append(image)
+        return probabilities
+
+    seen = []
+    scorer, options = (halves, {"preprocessing": Deep.preprocessing}) if given == "keyword" else (Deep(), {})
+    scorer = refined(scorer, refiner, **options)
+    scorer = refined(scorer, refiner) if given == "nested" else scorer
+    scorer(library(np.array([[[[100, 104, 1120, 60]]]], np.float32)))
+    scorer(library(np.array([[[[7, 255]]]], np.uint8)))
+    for image in seen[: len(seen) // 2]:
+        assert image.dtype == np.float32
+        assert image.ravel().tolist() == [0, 1, 255, -10]
+    for image in seen[len(seen) // 2 :]:
+        assert image.dtype == np.uint8
+        assert image.ravel().tolist() == [7, 255]
+
+
+def test_sixteen_bits_are_exactly_the_eight_that_they_were_made_of():
+    eight = np.arange(256, dtype=np.uint8)
+    deep = in_255(eight.astype(np.uint16) * 257, Preprocessing(high=65535))
+    assert deep.dtype == np.float32
+    np.testing.assert_array_equal(deep, eight)
+
+
+@pytest.mark.parametrize("preprocessing", [None, Preprocessing(), CAFFE_PREPROCESSING])
+def test_values_in_0_to_255_stay(preprocessing):
+    values = np.array([0.5, 3, 255], np.float32)
+    assert in_255(values, preprocessing) is values
+    assert in_255(values.astype(np.uint8), preprocessing).dtype == np.uint8
 
 
 def test_other_depths_of_probabilities_become_float32():
@@ -94,3 +135,24 @@ def test_refined_scorers_nest():
 def test_another_shape_is_refused():
     with pytest.raises(ValueError, match=r"the refiner returned \(2, 3\) for probabilities of \(2, 4, 7\); the shapes"):
         refine(lambda image, probabilities: np.zeros((2, 3)), picture(4, 7, 3), np.zeros((2, 4, 7), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (np.nan, "the refiner returned NaN or infinity in 56 of 56 values; finite numbers are needed"),
+        (-np.inf, "the refiner returned NaN or infinity in 56 of 56 values"),
+        (1e300, "the refiner returned NaN or infinity in 56 of 56 values"),
+        ("a", r"the refiner returned <U1; finite numbers of shape \(2, 4, 7\) are needed"),
+        (1j, r"the refiner returned complex128; finite numbers of shape \(2, 4, 7\) are needed"),
+        (None, r"the refiner returned object; finite numbers of shape \(2, 4, 7\) are needed"),
+    ],
+)
+def test_what_are_no_finite_numbers_is_refused(value, words):
+    with pytest.raises(ValueError, match=words):
+        refine(lambda image, given: np.full(given.shape, value), picture(4, 7, 3), np.zeros((2, 4, 7), np.float32))
+
+
+def test_nothing_is_no_refined_probabilities():
+    with pytest.raises(ValueError, match=r"the refiner returned \(\) for probabilities of \(2, 4, 7\); the shapes"):
+        refine(lambda image, given: None, picture(4, 7, 3), np.zeros((2, 4, 7), np.float32))

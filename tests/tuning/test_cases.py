@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from atrous.contract import AtrousError, LabelSpace
+from atrous.contract import AtrousError, LabelSpace, Preprocessing
 from atrous.data import write_image
 from atrous.data.pairs import Pair
 from atrous.tuning import Case, cases_of, compared, kept
@@ -54,18 +54,63 @@ def test_a_full_disk_is_told(monkeypatch):
         pass
 
 
-def test_cases_of_files_have_images_as_a_refiner_takes_them(tmp_path):
-    for name, dtype in (("a", np.uint8), ("b", np.uint16)):
-        write_image(tmp_path / f"{name}.tif", np.full((3, 4), 7, dtype))
+def halves(images):
+    return np.full((1, 2, 3, 4), 0.5, np.float32)
+
+
+class Deep:
+    """A scorer that was trained on 16 bits."""
+
+    preprocessing = Preprocessing(high=65535)
+    __call__ = staticmethod(halves)
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """Return two images of the value 7, of 8 and of 16 bits."""
+    for name, value in (("a", np.uint8(7)), ("b", np.uint16(7 * 257))):
+        write_image(tmp_path / f"{name}.tif", np.full((3, 4), value))
         write_image(tmp_path / f"m{name}.png", np.ones((3, 4), np.uint8))
-    pairs = [Pair(name, tmp_path / f"{name}.tif", tmp_path / f"m{name}.png") for name in "ab"]
-    first, second = cases_of(lambda images: np.full((1, 2, 3, 4), 0.5, np.float32), pairs, SPACE)
-    assert (first.image.dtype, first.image.shape) == (np.uint8, (3, 4, 1))
-    assert (second.image.dtype, second.image.max()) == (np.float32, 7)
+    return [Pair(name, tmp_path / f"{name}.tif", tmp_path / f"m{name}.png") for name in "ab"]
+
+
+def test_cases_of_files_have_images_as_a_refiner_takes_them(pairs):
+    first, second = cases_of(Deep(), pairs, SPACE)
+    assert (first.image.dtype, first.image.shape, first.path) == (np.uint8, (3, 4, 1), pairs[0].image)
+    assert first.image.tolist() == second.image.tolist()
+    assert second.image.dtype == np.float32
     assert first.truth.tolist() == [[1] * 4] * 3
+    assert [case.image.max() for case in cases_of(halves, pairs, SPACE)] == [7, 7 * 257]  # of no known range
     pairs[1] = Pair("b", Path("gone.png"), None)
     with pytest.raises(AtrousError, match=r"gone.png"):
-        list(cases_of(lambda images: np.full((1, 2, 3, 4), 0.5, np.float32), pairs, SPACE))
+        list(cases_of(halves, pairs, SPACE))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_probabilities_that_are_none_are_told_with_the_image(pairs, value):
+    def scorer(images):
+        return np.where(images.max() > 7, value, halves(images))
+
+    cases = cases_of(scorer, pairs, SPACE)
+    next(cases)
+    with pytest.raises(AtrousError, match=r"/b.tif: the network's probabilities hold NaN or infinity; give an earlier"):
+        next(cases)
+    with pytest.raises(AtrousError, match=r"/a.tif: the scorer returned \(2, 1, 1\) for an image of 3x4"):
+        next(cases_of(lambda images: np.ones((1, 2, 1, 1), np.float32), pairs, SPACE))
+
+
+@pytest.mark.parametrize("limit", [1 << 20, 0])
+def test_what_a_refiner_refuses_is_told_with_the_image(pairs, limit):
+    def refuses(image, probabilities):
+        raise ValueError("no")
+
+    with kept(cases_of(halves, pairs, SPACE), limit=limit) as loaders:
+        with pytest.raises(AtrousError, match=r"/a.tif: no$"):
+            compared((load() for load in loaders), refuses, SPACE, words="w")
+        with pytest.raises(AtrousError, match=r"/a.tif: the refiner returned NaN or infinity in 24 of 24 values"):
+            compared((load() for load in loaders), lambda image, given: given * np.nan, SPACE, words="w")
+    with pytest.raises(ValueError, match=r"^no$"):
+        compared([case(0)], refuses, SPACE, words="w")
 
 
 def test_compared_scores_both_in_one_pass():

@@ -13,7 +13,7 @@ from atrous.data.pairs import Pair
 from atrous.tuning import Grid, Numbers, Trial, check_plot, crf_sweep, searched, tuned, write_plot
 from atrous.tuning.cases import Case
 from atrous.tuning.crf import around, best_of, most_trials
-from atrous.tuning.surface import _panels
+from atrous.tuning.surface import _draw, _panels
 
 SPACE = LabelSpace(names=("dark", "light"))
 SMALL = Grid(w1=(3, 6), sigma_alpha=(30, 70), sigma_beta=(3, 7), w2=(1, 3), sigma_gamma=(1, 3))
@@ -146,6 +146,55 @@ def test_what_a_search_refuses():
         searched([lambda: void], SPACE, harmful, grid=SMALL)
 
 
+@pytest.mark.parametrize(
+    ("values", "error", "words"),
+    [
+        ({"w1": ()}, ValueError, r"w1 is empty; at least one number is needed, such as \(3,\)"),
+        ({"w1": 3}, TypeError, r"w1 is 3; some numbers are needed, such as \(3, 6\)"),
+        ({"w2": "35"}, TypeError, r"w2 is '35'; some numbers are needed"),
+        ({"w2": (1, "3")}, TypeError, r"w2 is '3'; a number is needed"),
+        ({"w1": (-1,)}, ValueError, r"w1 is -1; a finite number of at least 0"),
+        ({"w1": (1e13,)}, ValueError, r"w1 is 1e\+13; a finite number of at least 0 and below 1e\+12 is needed"),
+        ({"sigma_alpha": (30, 0)}, ValueError, r"sigma_alpha is 0; a finite number above 0 is needed"),
+        ({"sigma_beta": (float("nan"),)}, ValueError, r"sigma_beta is nan; a finite number above 0 is needed"),
+        ({"sigma_gamma": (float("inf"),)}, ValueError, r"sigma_gamma is inf; a finite number above 0 is needed"),
+    ],
+)
+def test_what_a_grid_refuses(values, error, words):
+    with pytest.raises(error, match=words):
+        Grid(**values)
+
+
+def test_a_grid_is_kept_ascending_and_each_value_once():
+    assert Grid(w1=[6, 3, 6.0]) == Grid(w1=(3, 6))
+    assert Grid(w1=np.array([6, 3])).w1 == (3, 6)
+
+
+def test_the_published_numbers_are_those_of_the_normalisation_that_is_searched(pairs):
+    from atrous.crf import DenseCRF, deeplab_v2, mild
+
+    found = tuned(wrong_in_places, pairs[:1], SPACE, grid=SMALL).trials
+    published = [trial.numbers for trial in found if trial.stage == "published"]
+    assert published[0] is None
+    assert {DenseCRF(**each._asdict()) for each in published[1:]} == {mild(), deeplab_v2()}  # by crf_sweep's defaults
+
+
+def test_an_image_that_the_sweep_refuses_is_told(tmp_path):
+    def refuses(image, probabilities, candidates):
+        raise ValueError("no")
+        yield
+
+    def nothing(image, probabilities, candidates):
+        for _ in candidates:
+            yield probabilities * np.nan
+
+    given = [lambda: case(0)._replace(path=tmp_path / "a.png")]
+    with pytest.raises(AtrousError, match=r"/a.png: no$"):
+        searched(given, SPACE, refuses, grid=SMALL)
+    with pytest.raises(AtrousError, match=r"/a.png: the refiner returned NaN or infinity in 2400 of 2400 values"):
+        searched(given, SPACE, nothing, grid=SMALL)
+
+
 # From a scorer and files ----------------------------------------------------------------------------------------------
 
 
@@ -235,7 +284,7 @@ def test_the_surface_is_drawn(pairs, tmp_path):
     write_plot(tmp_path / "surface.svg", found)
     assert (tmp_path / "surface.png").read_bytes()[:4] == b"\x89PNG"
     drawn = (tmp_path / "surface.svg").read_text("utf-8")
-    for words in ("w1 3; w2 3, sigma_gamma 3", "w1 6; w2 3", "sigma_gamma", "change of mean IoU, per cent"):
+    for words in ("w1 3; w2 3, sigma_gamma 3", "w1 6; w2 3", "sigma_gamma", "change of mean IoU, points"):
         assert words in drawn
     with pytest.raises(ValueError, match=r"--plot surface.bmp: a figure is written as .*png.*; choose one of these"):
         check_plot("surface.bmp")
@@ -248,6 +297,21 @@ def test_the_maps_have_no_holes():
     assert [len(each[2]) for each in maps] == [4, 4]
     assert len([trial for trial in trials if trial.stage == "smoothness"]) == 3
     assert {trial.numbers[3:] for trial in smooth[2]} == set(itertools.product((1, 3), (1, 3)))
+
+
+@pytest.mark.parametrize("w2", [(1, 3), (3,), (1, 2)])
+@pytest.mark.parametrize("sigma_gamma", [(1, 3), (1, 2)])
+def test_no_cell_of_the_last_map_is_blank(w2, sigma_gamma):
+    """Every pair of the grid has a cell, that of the coarse stage as well, whatever shape the grid has."""
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    grid = Grid(w1=(3, 6), sigma_alpha=(30,), sigma_beta=(3,), w2=w2, sigma_gamma=sigma_gamma)
+    trials = searched(cases(1), SPACE, hill(Numbers(3, 30, 3, 3, 3)), grid=grid)
+    smooth = _panels(tuple(trials))[-1]
+    gains = _draw(Figure().subplots(), *smooth, trials[0].score, 1.0).get_array()
+    assert {trial.numbers[3:] for trial in smooth[2]} >= set(itertools.product(w2, sigma_gamma))
+    assert np.isfinite(np.ma.filled(gains, np.nan)).all()
 
 
 def test_a_plot_without_matplotlib(monkeypatch):

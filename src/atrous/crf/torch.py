@@ -202,7 +202,9 @@ class WithCRF(nn.Module):
                 f"{self.preprocessing.channels}: give it the one that they were normalised with"
             )
         shares = images.float() * self.std + self.mean
-        return 255 * (shares.flip(1) if self.preprocessing.order == "BGR" else shares)
+        # Caffe's preprocessing takes its mean off values in 0..255, and knows no shares.
+        scale = 1 if max(self.preprocessing.mean) > 1 else 255
+        return scale * (shares.flip(1) if self.preprocessing.order == "BGR" else shares)
 
 
 class _Filtered(torch.autograd.Function):

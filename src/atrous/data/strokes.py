@@ -33,8 +33,8 @@ def read_strokes(path: str | Path, image: NDArray[Any], *, unknown: Colour | Non
     where none of that is right. Of a picture with few colours each is a class, but those that only lie along the edges
     of others; smoothed and JPEG strokes join the nearest colour that covers enough. A file with a palette keeps it.
 
-    Raises `AtrousError` for a file that cannot be read, another size than the image's, no strokes or only one colour of
-    them, and more than 254.
+    Raises `AtrousError` for a file that cannot be read, another size than the image's, no strokes, only one colour of
+    them or more than 254, and none that covers enough.
 
     >>> import tempfile
     >>> from atrous.data.writers import write_image
@@ -51,6 +51,11 @@ def read_strokes(path: str | Path, image: NDArray[Any], *, unknown: Colour | Non
     if not known.any():
         raise AtrousError(f"{path}: no strokes were found. Draw at least one line in each class's colour.")
     colours = _stroke_colours(picture, known, ground)
+    if not colours:
+        raise AtrousError(
+            f"{path}: {len(np.unique(packed(picture)[known])):,} colours came, and none covers enough to be a stroke. "
+            "Is it a photo? Draw a line in one plain colour for each class, and save it as PNG."
+        )
     if len(colours) < 2:
         raise AtrousError(
             f"{path}: all strokes have one colour, {','.join(map(str, colours[0]))}. Draw at least two, one of them "
@@ -67,9 +72,9 @@ def read_strokes(path: str | Path, image: NDArray[Any], *, unknown: Colour | Non
             listed,
         )
     if palette is None:
-        return AnyMask(labels=labels, values=tuple(colours))
+        return AnyMask(labels=labels, values=tuple(colours), form="colours")
     values = tuple(int(np.bincount(indices[labels == label]).argmax()) for label in range(len(colours)))
-    return AnyMask(labels=labels, values=values, palette=palette)
+    return AnyMask(labels=labels, values=values, form="palette", palette=palette)
 
 
 def _read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[Any], tuple[int, ...] | None]:
@@ -138,7 +143,7 @@ def _stroke_colours(picture: NDArray[np.uint8], known: NDArray[np.bool_], ground
     many = len(found) > _FEW_COLOURS
     if many:
         found = _gathered(np.array(found), np.sort(counts)[::-1])
-    if ground is None:
+    if ground is None or not found:
         return sorted(found)
     labels = _nearest(picture, known, found)
     edges = {label for label in range(len(found)) if _is_edge(picture, labels, label, found, ground, many=many)}

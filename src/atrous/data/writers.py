@@ -23,7 +23,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, with its suffix, that takes its place when the block ends well.
 
     The folder is made where it is missing. When the block raises, the temporary file is removed and what `path` held
-    stays. Raises `AtrousError` in place of the system's error when the disk is full or the folder not writable.
+    stays. Raises `AtrousError` in place of the system's error when the disk is full or the folder not writable, and of
+    an encoder's for a picture that its format cannot hold.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "scores.json"
@@ -40,11 +41,9 @@ def atomic(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        if error.errno is None:
-            raise
+        advice = "choose another format" if error.errno is None else "free some space or choose another folder"
         raise AtrousError(
-            f"{path}: could not be written ({error.strerror}). What was there before is unchanged; "
-            "free some space or choose another folder."
+            f"{path}: could not be written ({error.strerror or error}). What was there before is unchanged; {advice}."
         ) from error
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import lzma
+import struct
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,11 @@ from atrous.data import atomic, write_mask
 from atrous.data.decoders import file_bytes
 
 SUFFIXES = (".npz", ".npy")
+_BEGINNINGS = (b"\x93NUMPY", b"PK")
+_UNREADABLE = (
+    *(OSError, ValueError, TypeError, EOFError, KeyError, SyntaxError, OverflowError, RuntimeError),
+    *(struct.error, zlib.error, lzma.LZMAError, zipfile.BadZipFile),
+)  # a RuntimeError is a password that is wanted, or a compression that is not known
 _TOLERANCE = 0.02  # of a pixel's sum: what float16 and eight bits may lose
 
 
@@ -70,18 +78,27 @@ def read_probabilities(path: str | Path) -> ProbabilityFile:
     (2, 1, 3)
     """
     path = Path(path)
-    file_bytes(path)  # what is missing or empty is told in the words of all files
+    if not file_bytes(path).startswith(_BEGINNINGS):  # what is missing or empty is told in the words of all files
+        raise AtrousError(f"{path}: this is no file of NumPy, as numpy.save and numpy.savez write them")
     try:
         stored, names = _stored(path)
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise AtrousError(f"{path}: the array cannot be read ({error}). Save it again with NumPy.") from error
+    except MemoryError as error:
+        raise AtrousError(
+            f"{path}: its header says that it needs more memory than there is. Is it damaged? Save it again with NumPy."
+        ) from error
+    except _UNREADABLE as error:
+        words = "it holds Python objects, which are not read" if "allow_pickle" in str(error) else error
+        raise AtrousError(f"{path}: the array cannot be read ({words}). Save it again with NumPy.") from error
     if stored.ndim != 3 or stored.dtype.kind != "f" or not stored.size or len(stored) > 255:
         raise AtrousError(
             f"{path}: an array of {stored.dtype} and shape {stored.shape} came; probabilities are floating-point "
             "numbers (classes, h, w), of up to 255 classes."
         )
-    if names is not None and len(names) != len(stored):
-        raise AtrousError(f"{path}: {len(names)} names came for {len(stored)} classes. Give as many.")
+    if names is not None and (len(names) != len(stored) or len(set(names)) < len(names)):
+        raise AtrousError(
+            f"{path}: {len(names)} names, {len(set(names))} of them distinct, came for {len(stored)} classes. Give "
+            "each class its own."
+        )
     return ProbabilityFile(probabilities=_checked(stored, path), dtype=stored.dtype, names=names)
 
 
@@ -90,16 +107,21 @@ def _stored(path: Path) -> tuple[NDArray[Any], tuple[str, ...] | None]:
     if isinstance(content, np.ndarray):
         return content, None
     with content:
-        arrays = {name: content[name] for name in content.files}
-    names = tuple(str(name) for name in arrays["names"]) if "names" in arrays else None
+        held = {name: content[name] for name in content.files}
+    arrays = {name: array for name, array in held.items() if isinstance(array, np.ndarray)}  # others are plain bytes
+    if "names" in arrays and (arrays["names"].ndim != 1 or arrays["names"].dtype.kind not in "US"):
+        form = f"{arrays['names'].dtype} of shape {arrays['names'].shape}"
+        raise ValueError(f"its names are {form}, and not a row of texts")
+    names = tuple(str(name) for name in arrays["names"].astype(str)) if "names" in arrays else None
     maps = [array for name, array in arrays.items() if name == "probabilities" or array.ndim == 3]
     if "probabilities" not in arrays and len(maps) != 1:
         raise ValueError(f"it holds {', '.join(arrays) or 'nothing'}, and no array 'probabilities'")
-    return arrays.get("probabilities", maps[0]), names
+    return arrays["probabilities"] if "probabilities" in arrays else maps[0], names
 
 
 def _checked(stored: NDArray[Any], path: Path) -> NDArray[np.float32]:
-    values = stored.astype(np.float32)
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is told below
+        values = stored.astype(np.float32)
     if not np.isfinite(values).all() or values.min() < 0:
         raise AtrousError(
             f"{path}: values that are negative, infinite or NaN came. Are these logits? Save their softmax."

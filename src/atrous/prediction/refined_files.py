@@ -14,16 +14,19 @@ from numpy.typing import NDArray
 
 from atrous.contract import IGNORE, AtrousError, Colour, LabelSpace
 from atrous.data import read_image, write_image
-from atrous.data.any_mask import LOSSLESS, check_lossless, read_any_mask
-from atrous.data.pairs import images_below, match
+from atrous.data.any_mask import check_lossless, read_any_mask
+from atrous.data.images import SUFFIXES as PICTURES
 from atrous.data.strokes import read_strokes
 from atrous.draw import overlay
 from atrous.prediction.probability_files import SUFFIXES, check_suffix, read_probabilities
+from atrous.prediction.refine_jobs import Job
 
 Probabilities = NDArray[np.float32]
 Before = tuple[NDArray[np.uint8], NDArray[np.uint8], LabelSpace]  # labels before and after, and their classes
 _LIMITS = (0.5, 99.5)
 _MUCH = 0.3
+_LARGEST = {".jpg": 65_000, ".jpeg": 65_000, ".webp": 16_000}  # with room for the legend below the picture
+_PICTURES = ", ".join(PICTURES)
 
 
 Kind = Literal["labels", "probabilities", "strokes"]
@@ -44,16 +47,6 @@ class Refining:
     ignore: int | Colour | None = None
     keep_ignored: bool = False
     unknown: Colour | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """An image, what is to be refined with it, where that goes, and where an overlay goes, if anywhere."""
-
-    image: Path
-    given: Path
-    out: Path
-    overlay: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +108,19 @@ class RefinedFiles:
         return "\n".join([where, *([self.total.as_text()] if self.changes else []), f"refined with {self.words}"])
 
 
+def check_settings(
+    kind: Kind, *, confidence: float | None, ignore: Any, keep_ignored: bool, unknown: Colour | None
+) -> None:
+    """Raise `ValueError` for settings, None and False being none, that a kind of file has no use for."""
+    used = {"labels": ("confidence", "ignore", "keep_ignored"), "probabilities": (), "strokes": ("unknown",)}[kind]
+    came = {"confidence": confidence, "ignore": ignore, "keep_ignored": keep_ignored or None, "unknown": unknown}
+    surplus = [name for name, value in came.items() if value is not None and name not in used]
+    if surplus:
+        what = {"labels": "a mask", "probabilities": "a file of probabilities", "strokes": "a picture of strokes"}[kind]
+        takes = f"takes {', '.join(used)}" if used else "takes none of these"
+        raise ValueError(f"{', '.join(surplus)} came, and {what} has no use for that: it {takes}. Leave it out.")
+
+
 def kind_of(given: Path, *, strokes: bool) -> Kind:
     """Return what a file holds, as its suffix and the caller say."""
     return "strokes" if strokes else "probabilities" if given.suffix.lower() in SUFFIXES else "labels"
@@ -126,16 +132,29 @@ def refine_file(job: Job, refining: Refining) -> Changes:
     A mask is written in its own form, strokes as a mask of their colours, probabilities as such, or with a suffix .png
     as the likeliest class.
 
-    Raises `AtrousError` for files that cannot be read or do not belong together, `ValueError` for a suffix that would
-    lose labels.
+    Raises, before anything is refined, `AtrousError` for files that cannot be read or do not belong together,
+    `ValueError` for a suffix that would lose labels or, of the overlay, is no picture's.
     """
     (check_suffix if refining.kind == "probabilities" else check_lossless)(job.out)
+    if job.overlay is not None and job.overlay.suffix.lower() not in PICTURES:
+        raise ValueError(f"{job.overlay}: no picture has this suffix; name the overlay .jpg, or another of {_PICTURES}")
     image = read_image(job.image)
+    shown = None if job.overlay is None else _fitting(job, job.overlay, image)
     work = _probabilities_refined if refining.kind == "probabilities" else _mask_refined
     before, after, space = work(job, in_bytes(image), refining)
-    if job.overlay is not None:
-        write_image(job.overlay, overlay(image, after, space))
+    if shown is not None:
+        write_image(shown, overlay(image, after, space))
     return _changes(before, after, space)
+
+
+def _fitting(job: Job, shown: Path, image: NDArray[Any]) -> Path:
+    """Return where the overlay goes: a PNG where the image is too large for the format, if we chose that."""
+    most = _LARGEST.get(shown.suffix.lower())
+    if most is None or max(image.shape[:2]) <= most:
+        return shown
+    if job.in_folder:
+        return shown.with_suffix(".png")
+    raise ValueError(f"{shown}: {shown.suffix} ends at {most:,} pixels a side, and the image is larger; name it .png")
 
 
 def _mask_refined(job: Job, image: NDArray[Any], refining: Refining) -> Before:
@@ -144,6 +163,7 @@ def _mask_refined(job: Job, image: NDArray[Any], refining: Refining) -> Before:
         _say_much_is_held(job.given, mask.labels)
     else:
         mask = read_any_mask(job.given, image=job.image, size=image.shape[:2], ignore=refining.ignore)
+    mask.check_format(job.out)
     labels = refining.function(image, mask.labels, len(mask.values)).argmax(0).astype(np.uint8)
     if refining.keep_ignored:
         labels[mask.labels == IGNORE] = IGNORE
@@ -227,65 +247,3 @@ def refine_files(
         if progress is not None:
             progress(done, len(jobs))
     return changes, failed
-
-
-def jobs_of(
-    image: str | Path, given: str | Path, out: str | Path, *, overlay: str | Path | None = None
-) -> tuple[list[Job], dict[Path, str], bool]:
-    """Return the job of a file, or those of two folders; what of them has no partner and why; and whether it is a file.
-
-    Of folders, images and what is to be refined are paired by name, as data sets are. A result has its file's path
-    below `out`, with the suffix .png where its own would lose labels; overlays are .jpg.
-
-    Raises `AtrousError` where one is a folder and the other a file, nothing matches, or a result would replace what is
-    read.
-    """
-    image, given, out = Path(image), Path(given), Path(out)
-    shown = None if overlay is None else Path(overlay)
-    if image.is_dir() != given.is_dir():
-        folder, file = (image, given) if image.is_dir() else (given, image)
-        raise AtrousError(f"{folder}: is a folder, and {file} is none. Give two files, or two folders.")
-    if not image.is_dir():
-        _refuse_replacing([image, given], out, shown)
-        return [Job(image=image, given=given, out=out, overlay=shown)], {}, True
-    for folder in (image, given):
-        for result in (out, shown):
-            if result is not None and result.resolve().is_relative_to(folder.resolve()):
-                raise AtrousError(f"{result}: lies in {folder}, whose files are read. Choose another folder.")
-    pairs, alone = _pairs(image, given)
-    if not pairs:
-        raise AtrousError(f"{given}: no file has the name of an image in {image}. Give both the same names.")
-    return [_job(each, path, path.relative_to(given), out, shown) for each, path in pairs], alone, False
-
-
-def _job(image: Path, given: Path, place: Path, out: Path, overlays: Path | None) -> Job:
-    suffix = place.suffix if place.suffix.lower() in (*LOSSLESS, *SUFFIXES) else ".png"
-    shown = None if overlays is None else overlays / place.with_suffix(".jpg")
-    return Job(image=image, given=given, out=out / place.with_suffix(suffix), overlay=shown)
-
-
-def _refuse_replacing(read: Sequence[Path], out: Path, overlay: Path | None) -> None:
-    written = [out] if overlay is None else [out, overlay]
-    for path in written:
-        if path.is_dir():
-            raise AtrousError(f"{path}: is a folder. Name the file that is to be written.")
-        if path.resolve() in [each.resolve() for each in read]:
-            raise AtrousError(f"{path}: would replace what is read. Choose another name.")
-    if overlay is not None and overlay.resolve() == out.resolve():
-        raise AtrousError(f"{overlay}: the overlay would replace the result. Choose another name.")
-
-
-def _pairs(images: Path, given: Path) -> tuple[list[tuple[Path, Path]], dict[Path, str]]:
-    arrays = sorted(path for path in given.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    if not arrays:
-        matched = match(images, images, given)
-        alone = {path: f"{path}: no mask has its name" for path in matched.images_alone}
-        alone |= {path: f"{path}: no image has its name" for path in matched.masks_alone}
-        alone |= {second: f"{second}: has the name of {first}" for first, second in matched.doubles}
-        return [(pair.image, pair.mask) for pair in matched.pairs if pair.mask is not None], alone
-    by_name = {path.relative_to(images).with_suffix(""): path for path in images_below(images)}
-    names = {path: path.relative_to(given).with_suffix("") for path in arrays}
-    alone = {path: f"{path}: no image has its name" for path, name in names.items() if name not in by_name}
-    lacking = set(by_name) - set(names.values())
-    alone |= {by_name[name]: f"{by_name[name]}: no probabilities have its name" for name in sorted(lacking)}
-    return [(by_name[name], path) for path, name in names.items() if name in by_name], alone

@@ -16,6 +16,7 @@ from atrous.contract import AtrousError, LabelSpace, Scorer
 from atrous.data import Pair, read_sample
 from atrous.evaluation import Comparison, Measured
 from atrous.prediction import Refiner, ahead, predicted, refine
+from atrous.prediction.refining import in_255, preprocessing_of
 
 Progress = Callable[[int, int], None]
 LIMIT = 1 << 30
@@ -23,26 +24,49 @@ LIMIT = 1 << 30
 
 
 class Case(NamedTuple):
-    """An image (h, w, c) as a refiner takes it, its labels (h, w) uint8, and probabilities (classes, h, w)."""
+    """An image (h, w, c) in 0..255 as a refiner takes it, its labels (h, w) uint8, and probabilities (classes, h, w).
+
+    `path` is where the image came from, for what is said of it.
+    """
 
     image: NDArray[Any]
     truth: NDArray[np.uint8]
     probabilities: NDArray[Any]
+    path: Path | None = None
+
+
+@contextmanager
+def named(path: Path | None) -> Iterator[None]:
+    """Turn a `ValueError` of the block into an `AtrousError` that begins with the path, where there is one."""
+    try:
+        yield
+    except ValueError as error:
+        if path is None:
+            raise
+        raise AtrousError(f"{path}: {error}") from error
 
 
 def cases_of(scorer: Scorer, pairs: Sequence[Pair], space: LabelSpace) -> Iterator[Case]:
     """Yield a case for every pair, in order; reading goes ahead while the scorer runs.
 
-    Raises `AtrousError` for a pair that cannot be read or has no mask: a score over part of a set is no score.
+    Images that are not uint8 are float32, with the range of the scorer's `preprocessing` spread over 0..255.
+
+    Raises `AtrousError` for a pair that cannot be read, has no mask or cannot be scored, NaN being no score: a score
+    over part of a set is no score.
     """
     for pair, sample in ahead(pairs, partial(read_sample, space=space)):
         if isinstance(sample, AtrousError):
             raise sample
         if sample.labels is None:
             raise AtrousError(f"{pair.image}: has no mask, and a score needs one")
-        found = predicted(scorer, sample, space, probabilities=True)
-        image = sample.image if sample.image.dtype == np.uint8 else sample.image.astype(np.float32)
-        yield Case(image, sample.labels, found.probabilities)  # type: ignore[arg-type]
+        with named(pair.image):
+            probabilities = predicted(scorer, sample, space, probabilities=True).probabilities
+        if probabilities is None or not np.isfinite(probabilities).all():
+            raise AtrousError(
+                f"{pair.image}: the network's probabilities hold NaN or infinity; give an earlier checkpoint, or an "
+                "image of finite values"
+            )
+        yield Case(in_255(sample.image, preprocessing_of(scorer)), sample.labels, probabilities, pair.image)
 
 
 def compared(
@@ -58,7 +82,8 @@ def compared(
 
     `words` say what the refiner is, and `progress` is told how many cases are done.
 
-    Raises `ValueError` where there is no case.
+    Raises `ValueError` where there is no case, and `AtrousError` with the image's path for what the refiner refuses or
+    should not return.
     """
     before: Measured | None = None
     after: Measured | None = None
@@ -66,7 +91,9 @@ def compared(
         probabilities = case.probabilities
         before = _with(before, case, probabilities, space)
         if refiner is not None:
-            after = _with(after, case, refine(refiner, case.image, probabilities), space)
+            with named(case.path):
+                probabilities = refine(refiner, case.image, probabilities)
+            after = _with(after, case, probabilities, space)
         if progress is not None:
             progress(done)
     if before is None:
@@ -95,11 +122,11 @@ def kept(
     with TemporaryDirectory(prefix="atrous-") as folder:
         for case in cases:
             half = case._replace(probabilities=case.probabilities.astype(np.float16))
-            used += sum(array.nbytes for array in half)
+            used += half.image.nbytes + half.truth.nbytes + half.probabilities.nbytes
             if used <= limit:
                 loaders.append(partial(_whole, half))
             else:
-                loaders.append(partial(_loaded, _stored(Path(folder) / f"{len(loaders)}.npz", half)))
+                loaders.append(partial(_loaded, _stored(Path(folder) / f"{len(loaders)}.npz", half), half.path))
             if progress is not None:
                 progress(len(loaders))
         yield loaders
@@ -107,7 +134,7 @@ def kept(
 
 def _stored(path: Path, case: Case) -> Path:
     try:
-        np.savez(path, **case._asdict())
+        np.savez(path, image=case.image, truth=case.truth, probabilities=case.probabilities)
     except OSError as error:
         raise AtrousError(
             f"{path}: could not be written ({error.strerror}); free some space, set TMPDIR to another disk, or take "
@@ -116,9 +143,9 @@ def _stored(path: Path, case: Case) -> Path:
     return path
 
 
-def _loaded(path: Path) -> Case:
+def _loaded(path: Path, image: Path | None) -> Case:
     with np.load(path) as stored:
-        return _whole(Case(**stored))
+        return _whole(Case(**stored, path=image))
 
 
 def _whole(case: Case) -> Case:

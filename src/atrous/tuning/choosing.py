@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from atrous.contract import AtrousError
 from atrous.prediction import Refiner
-from atrous.store import read_crf, read_json
+from atrous.store import checked_crf, read_crf, read_json
 
 PRESETS = ("mild", "deeplab_v1", "deeplab_v2", "crf_as_rnn", "pydensecrf_example")
 _KIN = {"superpixels": "Superpixels", "guided": "GuidedFilter"}
@@ -21,22 +21,35 @@ NAMES = (*PRESETS, *_KIN)
 class Chosen:
     """A refiner, or None where probabilities are best left as they are, and what it is in `words`.
 
-    `tuned_on` are the names of the images that its numbers were tuned on.
+    `tuned_on` are the names of the images that its numbers were tuned on, `data` the folder they were in, and `sha256`
+    its identity; None where that is not known. `makeshift` says that tuned numbers were wanted, and there are none, or
+    those of an earlier state of the model.
     """
 
     refiner: Refiner | None
     words: str
     tuned_on: Collection[str] = field(default=(), repr=False)
+    data: str | None = field(default=None, repr=False)
+    sha256: str | None = field(default=None, repr=False)
+    makeshift: bool = field(default=False, repr=False)
 
-    def note(self, names: Collection[str]) -> str | None:
-        """Return a warning where images that are to be scored were tuned on, None where none was."""
+    def note(self, names: Collection[str], *, data: str | Path | None = None, sha256: str | None = None) -> str | None:
+        """Return a warning where images that are to be scored were tuned on, None where none was.
+
+        Images of the same name are the same unless both the folder `data` and its identity are other ones.
+        """
         same = len(set(names) & set(self.tuned_on))
-        if not same:
+        if not same or self._is_of_other_data(data, sha256):
             return None
         return (
             f"{same} of these {len(names)} images were used to tune these numbers, so the gain is flattered: "
             "score other images for one that is not"
         )
+
+    def _is_of_other_data(self, data: str | Path | None, sha256: str | None) -> bool:
+        if self.sha256 is None or sha256 is None or sha256 == self.sha256:
+            return False
+        return self.data is None or data is None or Path(self.data).resolve() != Path(data).resolve()
 
 
 def chosen(crf: Any, model: str | Path | None = None) -> Chosen:
@@ -69,19 +82,17 @@ def chosen(crf: Any, model: str | Path | None = None) -> Chosen:
 def _tuned_or_mild(model: str | Path | None) -> Chosen:
     mild = _named("mild")
     if model is None:
-        return Chosen(refiner=mild.refiner, words=f"{mild.words}, since nothing is tuned for a scorer without a folder")
+        return _makeshift(mild, ", since nothing is tuned for a scorer without a folder")
     stored = read_crf(model)
     if stored is None:
-        return Chosen(
-            refiner=mild.refiner,
-            words=f"{mild.words}, since {model} has no tuned numbers: atrous crf-tune {model} DATA finds them",
-        )
+        return _makeshift(mild, f", since {model} has no tuned numbers: atrous crf-tune {model} DATA finds them")
     values, current = stored
     found = _from_values(values, f"{model}: crf.json", f"the numbers tuned for {model}")
-    if current:
-        return found
-    words = f"{found.words}; but they were tuned for an earlier state of it: tune again"
-    return Chosen(refiner=found.refiner, words=words, tuned_on=found.tuned_on)
+    return found if current else _makeshift(found, "; but they were tuned for an earlier state of it: tune again")
+
+
+def _makeshift(found: Chosen, reason: str) -> Chosen:
+    return replace(found, words=f"{found.words}{reason}", makeshift=True)
 
 
 def _named(name: str) -> Chosen:
@@ -97,30 +108,30 @@ def _from_file(path: Path) -> Chosen:
     values = read_json(path)
     if not isinstance(values, dict):
         raise AtrousError(f"{path}: an object of a CRF's numbers is wanted, such as {_EXAMPLE}")
-    return _from_values(values if "crf" in values else {"crf": values}, str(path), str(path))
+    return _from_values(checked_crf(path, values) if "crf" in values else {"crf": values}, str(path), str(path))
 
 
 def _from_values(values: dict[str, Any], place: str, title: str) -> Chosen:
     """Return the refiner of a stored tuning, or None where it found that none is better."""
     from atrous.crf import DenseCRF
 
-    tuned_on = _names_in(values.get("tuned_on"))
+    source = values.get("tuned_on") or {}
+    tuned: dict[str, Any] = {
+        "tuned_on": tuple(source.get("images") or ()),
+        "data": source.get("data"),
+        "sha256": source.get("sha256"),
+    }
     if values["crf"] is None:
         words = f"nothing: {title} were searched, and no CRF was better than leaving probabilities as they are"
-        return Chosen(refiner=None, words=words, tuned_on=tuned_on)
+        return Chosen(refiner=None, words=words, **tuned)
     try:
         refiner = DenseCRF(**values["crf"])
     except (TypeError, ValueError) as error:
         raise AtrousError(f"{place}: {error}; the keywords of DenseCRF are wanted, such as {_EXAMPLE}") from error
-    return Chosen(refiner=refiner, words=f"{title}{_numbers_of(refiner)}", tuned_on=tuned_on)
+    return Chosen(refiner=refiner, words=f"{title}{_numbers_of(refiner)}", **tuned)
 
 
 _EXAMPLE = '{"w1": 2, "sigma_alpha": 30, "sigma_beta": 5, "w2": 1, "sigma_gamma": 1}'
-
-
-def _names_in(tuned_on: Any) -> tuple[str, ...]:
-    names = tuned_on.get("images") if isinstance(tuned_on, dict) else None
-    return tuple(names) if isinstance(names, list) else ()
 
 
 def _numbers_of(refiner: Any) -> str:

@@ -6,7 +6,7 @@ sigma_gamma are 3 at first while w1, sigma_alpha and sigma_beta are searched on 
 
 | stage | what is tried |
 |---|---|
-| `published` | no CRF; mild numbers; those of DeepLab v1 and v2 |
+| `published` | no CRF; mild numbers; those of DeepLab v2 (v1's belong to another normalisation) |
 | `coarse` | a grid of w1, sigma_alpha, sigma_beta, with w2 = sigma_gamma = 3 |
 | `fine` | half-way from the best of the grid to its neighbours in each direction, 27 at most |
 | `smoothness` | a grid of w2 and sigma_gamma, beside the best w1, sigma_alpha, sigma_beta so far |
@@ -19,7 +19,7 @@ taken for granted. A network whose own edges are good may want a weak one, or no
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from itertools import chain, product
 from math import isnan
@@ -33,7 +33,8 @@ from atrous.contract import AtrousError, LabelSpace
 from atrous.data.census import workers
 from atrous.evaluation import BoundaryScores, Scores
 from atrous.prediction import ahead
-from atrous.tuning.cases import Case
+from atrous.prediction.refining import checked
+from atrous.tuning.cases import Case, named
 
 Objective = Literal["mean_iou", "boundary_f", "pixel_accuracy"]
 HEADINGS: dict[Objective, str] = {
@@ -60,10 +61,15 @@ Sweep = Callable[[NDArray[Any], NDArray[np.float32], Sequence[Numbers]], Iterabl
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """The values that are tried, ascending.
+    """The values that are tried, in any order; they are kept ascending.
 
     Those of w1, sigma_alpha and sigma_beta span the ranges of DeepLab v1 (5..10, 50..100, 3..10) and v2 (3..6, 30..100,
     3..6), which step by 1, 10 and 1. Those of w2 and sigma_gamma are ours.
+
+    Raises `TypeError` for what are no numbers, `ValueError` for none, a sigma that is not above 0 or a weight below it.
+
+    >>> Grid(w1=(6, 3)).w1
+    (3.0, 6.0)
     """
 
     w1: tuple[float, ...] = (3, 6, 10)
@@ -71,6 +77,22 @@ class Grid:
     sigma_beta: tuple[float, ...] = (3, 5, 7, 10)
     w2: tuple[float, ...] = (0.5, 1, 2, 3, 5)
     sigma_gamma: tuple[float, ...] = (1, 2, 3, 5)
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            object.__setattr__(self, each.name, _ascending(each.name, getattr(self, each.name)))
+
+
+def _ascending(name: str, values: Any) -> tuple[float, ...]:
+    from atrous.crf import parameters
+
+    if not isinstance(values, Iterable) or isinstance(values, str):
+        raise TypeError(f"{name} is {values!r}; some numbers are needed, such as (3, 6)")
+    limits: dict[str, Any] = {"strictly": True} if name.startswith("sigma") else {"below": parameters.VAST}
+    found = sorted({parameters.number(name, value, **limits) for value in values})
+    if not found:
+        raise ValueError(f"{name} is empty; at least one number is needed, such as (3,)")
+    return tuple(found)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +121,8 @@ def searched(
     tried in parallel by `threads` (one per processor, 8 at most). `progress` is told how many refinements are done, of
     at most `most_trials` for each image.
 
-    Raises `ValueError` for another objective, `AtrousError` where no pixel of the images is counted.
+    Raises `ValueError` for another objective, `AtrousError` where no pixel of the images is counted, and with its path
+    for an image whose probabilities the sweep refuses, or of which it makes anything but finite numbers.
     """
     if objective not in get_args(Objective):
         raise ValueError(f"objective {objective!r} came; {', '.join(get_args(Objective))} are possible")
@@ -223,7 +246,9 @@ class _Search:
         numbers = [each for each in candidates if each is not None]
         plain = [case.probabilities] if None in candidates else []
         maps = chain(plain, self.sweep(case.image, case.probabilities, numbers))
-        return [kind.of(case.truth, each.argmax(0).astype(np.uint8), self.space) for each in maps]
+        with named(case.path):
+            found = (checked(each, case.probabilities.shape).argmax(0).astype(np.uint8) for each in maps)
+            return [kind.of(case.truth, labels, self.space) for labels in found]
 
 
 def _by_lattice(numbers: Numbers) -> tuple[float, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from atrous.crf import DenseCRF, Scribbles, soft_labels
 from atrous.crf.parameters import number
+from atrous.prediction import refine
 from atrous.prediction.refined_files import Kind
 from atrous.tuning.choosing import Chosen, chosen
 
@@ -25,15 +27,16 @@ def refining_function(
     `crf` is what `chosen` takes, True being the default of the kind, and `numbers` replace those of a `DenseCRF`.
     `confidence` is for labels, of which a single class stays as it is.
 
-    Raises `ValueError` for numbers that are not a `DenseCRF`'s or out of range, and as `chosen` does.
+    Raises `ValueError` for numbers that are not a `DenseCRF`'s or out of range, and as `chosen` does; the function does
+    so where the refiner returns anything but finite numbers of the probabilities' shape.
     """
     number("confidence", confidence, strictly=True, below=1)
     found = _with_numbers(chosen(_DEFAULTS[kind] if crf is True else crf), numbers)
-    refiner = found.refiner or (lambda image, probabilities: probabilities)
+    refiner = partial(refine, found.refiner or (lambda image, probabilities: probabilities))
     if kind == "probabilities":
         return (lambda image, values, classes: refiner(image, values)), found.words
     if kind == "strokes":
-        scribbles = Scribbles(refiner=found.refiner)
+        scribbles = Scribbles(refiner=None if found.refiner is None else refiner)
         return (lambda image, strokes, classes: scribbles(image, strokes)), found.words
 
     def of_labels(image: NDArray[Any], labels: NDArray[Any], classes: int) -> NDArray[np.float32]:

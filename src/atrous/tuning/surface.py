@@ -67,12 +67,24 @@ def _panels(trials: tuple[Trial, ...]) -> list[tuple[str, tuple[int, int], list[
     smooth = [trial.numbers for trial in trials if trial.stage == "smoothness" and trial.numbers is not None]
     if smooth:
         w1, alpha, beta = smooth[0][:3]
-        pairs = set(product(*({each[place] for each in smooth} for place in (3, 4))))
         # A pair that an earlier stage has tried is not tried again.
         same = [each for each in trials if each.numbers and each.numbers[:3] == smooth[0][:3]]
+        pairs = _whole_map(
+            {each[3:] for each in smooth}, sorted({each.numbers[3:] for each in same if each.numbers is not None})
+        )
         same = [each for each in same if each.numbers and each.numbers[3:] in pairs]
         panels.append((f"w1 {w1:g}, sigma_alpha {alpha:g}, sigma_beta {beta:g}", (3, 4), same))
     return panels
+
+
+def _whole_map(wanted: set[tuple[float, float]], known: list[tuple[float, float]]) -> set[tuple[float, float]]:
+    """Return the pairs of a map without holes: those wanted, and each known one that leaves no hole in its row."""
+    pairs = set(product(*map(set, zip(*wanted, strict=True))))
+    for pair in known:
+        wider = set(product(*map(set, zip(*pairs, pair, strict=True))))
+        if wider <= set(known):
+            pairs = wider
+    return pairs
 
 
 def _draw(panel: Axes, title: str, places: tuple[int, int], trials: list[Trial], plain: float, largest: float) -> Any:
