@@ -517,6 +517,15 @@ def test_the_crf_sees_the_colours_as_they_were_stored(order, high):
     torch.testing.assert_close(crf.given[0], stored * (255 / high), rtol=0, atol=1e-4)
 
 
+def test_caffes_preprocessing_is_undone_too():
+    preprocessing = Preprocessing(order="BGR", low=0, high=1, mean=(104.0, 117.0, 123.0), std=(1.0, 1.0, 1.0))
+    crf = Recorded(2, CRF)
+    joint = WithCRF(Cells(), crf, preprocessing=preprocessing)
+    stored = photo(8, 12)[None]
+    Segmenter(joint, LabelSpace(names=("a", "b")), preprocessing)(stored)
+    torch.testing.assert_close(crf.given[0], stored.float(), rtol=0, atol=1e-3)
+
+
 def test_a_segmenters_probabilities_are_those_of_the_dense_crf():
     net, space, preprocessing = Cells(), LabelSpace(names=("a", "b")), Preprocessing()
     stored = photo(8, 12)
