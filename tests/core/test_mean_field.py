@@ -445,7 +445,6 @@ def test_the_cost_is_not_told_to_who_asked_for_it(
 
 @pytest.mark.parametrize("labels", [1, 2, 21])
 def test_numpy_alone_equals_scipy(monkeypatch: pytest.MonkeyPatch, labels: int) -> None:
-    pytest.importorskip("scipy")
     monkeypatch.setenv("ATROUS_CORE", "numpy")
     unary, pairwise = probabilities(labels, 29 * 17), kernels_of((29, 17), threads=2)
     expected = mean_field(unary, pairwise, iterations=5, from_probabilities=True)

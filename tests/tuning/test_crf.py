@@ -278,7 +278,6 @@ def test_what_tuning_refuses(pairs, tmp_path):
 
 
 def test_the_surface_is_drawn(pairs, tmp_path):
-    pytest.importorskip("matplotlib")
     found = tuned(wrong_in_places, pairs[:2], SPACE, grid=SMALL, sweep=hill(SUMMIT))
     write_plot(tmp_path / "surface.png", found)
     write_plot(tmp_path / "surface.svg", found)
@@ -303,7 +302,6 @@ def test_the_maps_have_no_holes():
 @pytest.mark.parametrize("sigma_gamma", [(1, 3), (1, 2)])
 def test_no_cell_of_the_last_map_is_blank(w2, sigma_gamma):
     """Every pair of the grid has a cell, that of the coarse stage as well, whatever shape the grid has."""
-    pytest.importorskip("matplotlib")
     from matplotlib.figure import Figure
 
     grid = Grid(w1=(3, 6), sigma_alpha=(30,), sigma_beta=(3,), w2=w2, sigma_gamma=sigma_gamma)
