@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 import atrous
-from atrous import cli, flags
+from atrous import flags
 from atrous.contract import AtrousError, LabelSpace
 from atrous.crf import DenseCRF, mild
 from atrous.data import read_image, write_image
@@ -41,19 +41,6 @@ def bright(images: Any) -> Any:
 
 def picture(*shape: int) -> Any:
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Return a function that runs the command line in this process: exit code, output, errors."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as stop:
-            cli.main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return int(stop.value.code or 0), captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture(scope="module")

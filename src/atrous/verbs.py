@@ -248,12 +248,13 @@ def crf_tune(
     or a plot's suffix that is not known.
     """
     from atrous.data.facts import identity
+    from atrous.data.writers import check_figure
     from atrous.runs import data_of, pairs_in
     from atrous.store import open_model, write_crf
-    from atrous.tuning import check_plot, tuned, write_plot
+    from atrous.tuning import tuned, write_plot
 
     if plot is not None:
-        check_plot(plot)
+        check_figure(plot)
     segmenter, config = open_model(model)
     dataset = data_of(Path(model), data, space=config.space)
     pairs = pairs_in(dataset, split)
@@ -508,7 +509,8 @@ def _plot(
     import numpy as np
 
     from atrous.data import read_image
-    from atrous.describing.figure import check_figure, write_figure
+    from atrous.data.writers import check_figure
+    from atrous.describing.figure import write_figure
     from atrous.describing.seeing import seen
     from atrous.models import TABLE, build
     from atrous.store import open_model

@@ -13,8 +13,9 @@ from PIL import Image
 from torch import nn
 
 from atrous.contract import AtrousError, Geometry, Preprocessing
+from atrous.data.writers import check_figure
 from atrous.describing import described
-from atrous.describing.figure import Sight, check_figure, draw_pyramid, write_figure
+from atrous.describing.figure import Sight, draw_pyramid, write_figure
 from atrous.describing.seeing import draw_zeros, fitted, pixel_of, seen
 from atrous.layers.receptive_field import receptive_field
 from atrous.models import deeplab_v3plus, fcn8s, unet

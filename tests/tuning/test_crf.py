@@ -10,7 +10,8 @@ import pytest
 from atrous.contract import AtrousError, LabelSpace
 from atrous.data import write_image
 from atrous.data.pairs import Pair
-from atrous.tuning import Grid, Numbers, Trial, check_plot, crf_sweep, searched, tuned, write_plot
+from atrous.data.writers import check_figure
+from atrous.tuning import Grid, Numbers, Trial, crf_sweep, searched, tuned, write_plot
 from atrous.tuning.cases import Case
 from atrous.tuning.crf import around, best_of, most_trials
 from atrous.tuning.surface import _draw, _panels
@@ -286,7 +287,7 @@ def test_the_surface_is_drawn(pairs, tmp_path):
     for words in ("w1 3; w2 3, sigma_gamma 3", "w1 6; w2 3", "sigma_gamma", "change of mean IoU, points"):
         assert words in drawn
     with pytest.raises(ValueError, match=r"--plot surface.bmp: a figure is written as .*png.*; choose one of these"):
-        check_plot("surface.bmp")
+        check_figure("surface.bmp")
 
 
 def test_the_maps_have_no_holes():
@@ -315,4 +316,4 @@ def test_no_cell_of_the_last_map_is_blank(w2, sigma_gamma):
 def test_a_plot_without_matplotlib(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.backends.backend_agg", None)
     with pytest.raises(AtrousError, match=r'--plot needs matplotlib: pip install "atrous\[plots\]"'):
-        check_plot("surface.png")
+        check_figure("surface.png")

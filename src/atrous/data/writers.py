@@ -129,3 +129,14 @@ def _write_tiff(path: Path, array: NDArray[Any]) -> None:
         layout["planarconfig"] = "contig"
     with atomic(path) as temporary:
         imwrite(temporary, array, metadata=None, **layout)
+
+
+def check_figure(path: str | Path) -> None:
+    """Raise `AtrousError` where matplotlib is missing, `ValueError` for a suffix that it does not write."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+    except ImportError as error:
+        raise AtrousError('--plot needs matplotlib: pip install "atrous[plots]"') from error
+    known = sorted(FigureCanvasAgg.get_supported_filetypes())
+    if Path(path).suffix[1:].lower() not in known:
+        raise ValueError(f"--plot {path}: a figure is written as {', '.join(known)}; choose one of these as suffix")

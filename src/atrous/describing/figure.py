@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atrous.contract import AtrousError
-from atrous.data.writers import atomic
+from atrous.data.writers import atomic, check_figure
 from atrous.describing.description import Description, Stage, field_text, scaled
 from atrous.layers.receptive_field import ReceptiveField, radius_of
 
@@ -66,17 +65,6 @@ class Sight:
             for distance in (middle - (read[0] - 0.5), read[-1] + 0.5 - middle)
         ]
         return (float(min(sides)), float(max(sides))) if sides else (0.0, 0.0)
-
-
-def check_figure(path: str | Path) -> None:
-    """Raise `AtrousError` where matplotlib is missing, `ValueError` for a suffix that it does not write."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-    except ImportError as error:
-        raise AtrousError('--plot needs matplotlib: pip install "atrous[plots]"') from error
-    known = sorted(FigureCanvasAgg.get_supported_filetypes())
-    if Path(path).suffix[1:].lower() not in known:
-        raise ValueError(f"--plot {path}: a figure is written as {', '.join(known)}; choose one of these as suffix")
 
 
 def write_figure(path: str | Path, description: Description, sight: Sight) -> None:

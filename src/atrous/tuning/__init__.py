@@ -4,7 +4,7 @@ from atrous.tuning.cases import Case, cases_of, compared, kept
 from atrous.tuning.choosing import NAMES, Chosen, chosen
 from atrous.tuning.crf import Grid, Numbers, Objective, Trial, crf_sweep, searched
 from atrous.tuning.result import Tuning, tuned
-from atrous.tuning.surface import check_plot, write_plot
+from atrous.tuning.surface import write_plot
 
 __all__ = [
     "NAMES",
@@ -16,7 +16,6 @@ __all__ = [
     "Trial",
     "Tuning",
     "cases_of",
-    "check_plot",
     "chosen",
     "compared",
     "crf_sweep",

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from atrous.contract import AtrousError
-from atrous.data.writers import atomic
+from atrous.data.writers import atomic, check_figure
 from atrous.tuning.crf import HEADINGS, Numbers, Trial
 from atrous.tuning.result import Tuning
 
@@ -17,25 +16,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def check_plot(path: str | Path) -> None:
-    """Raise `AtrousError` where matplotlib is missing, `ValueError` for a suffix that it does not write."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-    except ImportError as error:
-        raise AtrousError('--plot needs matplotlib: pip install "atrous[plots]"') from error
-    known = sorted(FigureCanvasAgg.get_supported_filetypes())
-    if Path(path).suffix[1:].lower() not in known:
-        raise ValueError(f"--plot {path}: a figure is written as {', '.join(known)}; choose one of these as suffix")
-
-
 def write_plot(path: str | Path, tuning: Tuning) -> None:
     """Draw the gain over no CRF, in points of a hundred.
 
     A map of sigma_alpha and sigma_beta for each w1 of the grid, then one of w2 and sigma_gamma.
 
-    Raises what `check_plot` does, and `AtrousError` where the file cannot be written.
+    Raises what `check_figure` does, and `AtrousError` where the file cannot be written.
     """
-    check_plot(path)
+    check_figure(path)
     from matplotlib.figure import Figure
 
     plain = tuning.trials[0].score
