@@ -419,7 +419,6 @@ def test_describe_takes_options_of_the_network(run: Run) -> None:
 
 
 def test_describe_a_run_and_draw_it(run: Run, trained: Path, street: Path, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     image = sorted((street / "images").rglob("*.png"))[0]
     picture = tmp_path / "street.png"
     code, out, _ = run("describe", trained, "--size", "40x52", "--plot", picture, "--image", image)

@@ -401,7 +401,6 @@ def test_crf_tune_stores_what_crf_takes(street: Path, trained: Path) -> None:
 def test_crf_tune_from_the_command_line(
     run: Run, street: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("matplotlib")
     monkeypatch.setattr("atrous.tuning.result.Grid", lambda: SMALL)
     code, said, _ = run("crf-tune", trained, street, "--images", 1, "--plot", tmp_path / "surface.png", "--quiet")
     assert code == 0

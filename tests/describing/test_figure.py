@@ -27,7 +27,6 @@ def net() -> nn.Module:
 
 
 def test_a_picture_is_written_whole_or_not_at_all(net: nn.Module, tmp_path: Path, monkeypatch) -> None:
-    pytest.importorskip("matplotlib")
     description, sight = described(net, (65, 97), name="deeplab"), seen(net, (65, 97))
     path = tmp_path / "new" / "deeplab.png"
     write_figure(path, description, sight)
@@ -50,7 +49,6 @@ def test_a_picture_is_written_whole_or_not_at_all(net: nn.Module, tmp_path: Path
 
 
 def test_other_suffixes_are_refused() -> None:
-    pytest.importorskip("matplotlib")
     with pytest.raises(ValueError, match=r"--plot net.docx: a figure is written as .*png.*; choose one of these"):
         check_figure("net.docx")
 
@@ -150,7 +148,6 @@ def test_the_middle_is_the_place_of_the_logit_not_that_of_its_window() -> None:
 
 
 def test_neighbours_are_linked_where_one_reads_the_other(net: nn.Module) -> None:
-    pytest.importorskip("matplotlib")
     from matplotlib.figure import Figure
 
     description = described(net, (65, 97))
