@@ -25,7 +25,14 @@ _FROZEN = ConfigDict(frozen=True, extra="forbid")
 
 
 class AtrousError(Exception):
-    """A file, a dataset or a checkpoint is not what it should be; the message says what came and what to do."""
+    """A file, a dataset or a checkpoint is not what it should be; the message says what came and what to do.
+
+    `kind` names the finding that an inspection makes of it, where it is not simply a file that cannot be read.
+    """
+
+    def __init__(self, message: str = "", *, kind: str | None = None) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

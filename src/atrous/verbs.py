@@ -550,10 +550,10 @@ def _refuse_unknown(changes: dict[str, Any]) -> None:
 def _refuse_dataset(out: Path) -> None:
     """Raise `AtrousError` where `out` is a folder of images and masks: predictions would replace its masks."""
     from atrous.contract import AtrousError
-    from atrous.data.dataset import recognise
+    from atrous.data.layouts import recognise
 
     try:
-        layout, _ = recognise(out)
+        layout = recognise(out).layout
     except AtrousError:
         return
     raise AtrousError(f"{out}: is a dataset ({layout}), whose masks predictions would replace; choose another --out")

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from atrous.data.images import packed, read_mask
+from atrous.data.images import packed
+from atrous.data.parts import Source, mask_pixels, path_of
 
 Progress = Callable[[int, int], None]
 Given = TypeVar("Given")
@@ -31,10 +32,9 @@ class MaskCensus:
     pixels: dict[int, int]
 
 
-def count_mask(path: Path, *, colours: bool = False) -> MaskCensus:
-    """Return the census of one mask file; with `colours` a palette counts as its colours."""
-    mask = read_mask(path, colours=colours)
-    return count_values(mask, path)
+def count_mask(mask: Source, *, colours: bool = False) -> MaskCensus:
+    """Return the census of one mask; with `colours` a palette counts as its colours."""
+    return count_values(mask_pixels(mask, colours=colours), path_of(mask))
 
 
 def count_values(mask: NDArray[Any], path: Path) -> MaskCensus:

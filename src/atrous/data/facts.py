@@ -15,6 +15,7 @@ from atrous.contract import IGNORE
 from atrous.data.census import Progress, in_threads
 from atrous.data.dataset import Dataset
 from atrous.data.pairs import Pair
+from atrous.data.parts import path_of
 from atrous.data.samples import read_sample
 
 _MEASURED = 200
@@ -123,6 +124,6 @@ def identity(dataset: Dataset) -> str:
     """Return a hash of the names and file sizes of all pairs: the same for a copy of the folder elsewhere."""
     lines = []
     for pair in chain.from_iterable(dataset.splits.values()):
-        mask = pair.mask.stat().st_size if pair.mask is not None else 0
-        lines.append(f"{pair.name}\t{pair.image.stat().st_size}\t{mask}")
+        mask = path_of(pair.mask).stat().st_size if pair.mask is not None else 0
+        lines.append(f"{pair.name}\t{path_of(pair.image).stat().st_size}\t{mask}")
     return sha256("\n".join(sorted(lines)).encode()).hexdigest()

@@ -17,12 +17,42 @@ from atrous.data.tiff import read_tiff
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".pgm", ".ppm", ".pnm")
 """The suffixes of files that are taken for images, in small letters."""
 
+VOLUME_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm")
+"""The suffixes of files that hold volumes, whose slices are images."""
+
+_ARRAYS = (".npy",)
+_MASKS_ONLY = (".mat", ".seg")
+
 MAX_PIXELS = 200_000_000
 """How many pixels one image may have unless the caller says otherwise."""
 
 _KEPT = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.int16), np.dtype(np.float32))
 _WITH_ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
 _said: list[Path] = []
+
+
+def is_image_name(name: str) -> bool:
+    """Say whether a file of this name is taken for an image, or a volume of them."""
+    return name.lower().endswith((*SUFFIXES, *_ARRAYS, *VOLUME_SUFFIXES))
+
+
+def is_mask_name(name: str) -> bool:
+    """Say whether a file of this name is taken for a mask, or a volume of them."""
+    return is_image_name(name) or name.lower().endswith(_MASKS_ONLY)
+
+
+def is_volume_name(name: str) -> bool:
+    """Say whether a file of this name holds a volume, whose slices are images."""
+    return name.lower().endswith(VOLUME_SUFFIXES)
+
+
+def bare(path: Path) -> Path:
+    """Return the path without its suffix, which may have two parts.
+
+    >>> bare(Path("a/spleen.nii.gz")).as_posix(), bare(Path("v1.2/b.png")).as_posix()
+    ('a/spleen', 'v1.2/b')
+    """
+    return path.with_name(path.name[:-7]) if path.name.lower().endswith(".nii.gz") else path.with_suffix("")
 
 
 def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[Any]:
@@ -119,7 +149,8 @@ def _mask_pixels(image: Image.Image, path: Path, data: bytes, *, colours: bool) 
     if image.format == "JPEG":
         raise AtrousError(
             f"{path}: this mask is a JPEG, which changes label values; {_distinct(array):,} distinct values were "
-            "found. Save the masks as PNG, from their source."
+            "found. Save the masks as PNG, from their source.",
+            kind="jpeg-mask",
         )
     if array.dtype == bool:
         return array.astype(np.uint8) * np.uint8(255)

@@ -13,9 +13,13 @@ import numpy as np
 from atrous.contract import IGNORE, AtrousError, Colour, Encoding, LabelSpace
 from atrous.data import dataset as datasets
 from atrous.data.census import MaskCensus, Progress, count_mask, in_threads, total_pixels
-from atrous.data.images import is_jpeg, mask_orientation, packed, read_image
-from atrous.data.pairs import Matched, Pair
-from atrous.data.spaces import looks_like_instances, looks_soft
+from atrous.data.found import Found
+from atrous.data.images import mask_orientation, packed
+from atrous.data.layouts import recognise
+from atrous.data.pairs import Pair
+from atrous.data.parts import image_pixels, path_of
+from atrous.data.spaces import looks_like_instances, looks_soft, space_as_wished
+from atrous.data.wishes import Wishes, wished
 
 _LISTED = 20
 
@@ -106,6 +110,8 @@ def inspect_dataset(
     classes: Sequence[str] | None = None,
     ignore: int | Colour | None = None,
     labels: Encoding | None = None,
+    layout: str | None = None,
+    masks: str | None = None,
     space: LabelSpace | None = None,
     split: Mapping[str, Sequence[str]] | None = None,
     progress: Progress | None = None,
@@ -116,46 +122,46 @@ def inspect_dataset(
     layout, for a `classes.json` that cannot be read, and for a stored split whose names are gone.
     """
     root = Path(root)
-    layout, found = datasets.recognise(root)
-    splits, _ = datasets.divided({name: matched.pairs for name, matched in found.items()})
+    found = recognise(root, layout=layout, masks=masks)
+    splits, _ = datasets.divided({name: matched.pairs for name, matched in found.splits.items()})
     if split is not None:
         splits = datasets.stored_split(root, splits, split)
-    wishes = datasets.wished(root, classes=classes, ignore=ignore, labels=labels)
+    wishes = wished(root, classes=classes, ignore=ignore, labels=labels, told=found.told)
     colours = wishes.labels == "colours" if space is None else space.encoding == "colours"
     items = [(name, pair) for name, pairs in splits.items() for pair in pairs]
     looks = in_threads(lambda item: _look(*item, colours=colours), items, progress)
-    masks = [look.census for look in looks if look.census is not None]
-    space, trouble = (space, None) if space is not None else _space(root, layout, masks, wishes)
+    counted = [look.census for look in looks if look.census is not None]
+    space, trouble = (space, None) if space is not None else _space(root, found.layout, counted, wishes)
     problems = [*_pairing_problems(found), *(look.problem for look in looks if look.problem is not None)]
     problems += _mask_problems(looks, space)
     findings = [] if trouble is None else [trouble]
     findings += _gathered(problems, root) + _gaps(looks, space)
-    return _report(root, layout, splits=splits, looks=looks, space=space, findings=findings)
+    return _report(root, found.layout, splits=splits, looks=looks, space=space, findings=findings)
 
 
 def _look(split: str, pair: Pair, *, colours: bool) -> _Look:
     try:
-        image = read_image(pair.image)
-    except AtrousError:
-        return _Look(pair, split, problem=("unreadable-file", pair.image))
+        image = image_pixels(pair.image)
+    except AtrousError as error:
+        return _Look(pair, split, problem=(error.kind or "unreadable-file", path_of(pair.image)))
     size = (image.shape[0], image.shape[1])
     census, problem = None, None
     if pair.mask is not None:
         try:
             census = count_mask(pair.mask, colours=colours)
-        except AtrousError:
-            problem = ("jpeg-mask" if is_jpeg(pair.mask) else "unreadable-file", pair.mask)
+        except AtrousError as error:
+            problem = (error.kind or "unreadable-file", path_of(pair.mask))
     if census is not None and census.size != size:
-        lies = census.size == size[::-1] and mask_orientation(pair.image) >= 5
+        lies = census.size == size[::-1] and isinstance(pair.image, Path) and mask_orientation(pair.image) >= 5
         problem = None if lies else ("size-differs", census.path)
     return _Look(pair, split, size, image.shape[2], str(image.dtype), census, problem)
 
 
 def _space(
-    root: Path, layout: str, masks: list[MaskCensus], wishes: datasets.Wishes
+    root: Path, layout: str, masks: list[MaskCensus], wishes: Wishes
 ) -> tuple[LabelSpace | None, Finding | None]:
     try:
-        return datasets.space_as_wished(wishes) or datasets.space_from_census(root, layout, masks, wishes), None
+        return space_as_wished(wishes) or datasets.space_from_census(root, layout, masks, wishes), None
     except AtrousError as error:
         message = str(error)
     if wishes.classes is not None and wishes.labels != "colours" and not any(mask.coloured for mask in masks):
@@ -171,13 +177,14 @@ def _space(
     return None, Finding(kind, names, len(strange), message.removeprefix(f"{root}: "))
 
 
-def _pairing_problems(found: dict[str, Matched]) -> list[tuple[str, Path]]:
+def _pairing_problems(found: Found) -> list[tuple[str, Path]]:
     problems: list[tuple[str, Path]] = []
-    for matched in found.values():
+    for matched in found.splits.values():
         problems += [("image-without-mask", path) for path in matched.images_alone]
         problems += [("mask-without-image", path) for path in matched.masks_alone]
         problems += [("name-twice", path) for path in chain.from_iterable(matched.doubles)]
         problems += [("listed-missing", Path(name)) for name in matched.missing]
+    problems += [(problem.kind, problem.path) for problem in found.problems]
     return problems
 
 

@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 
 from atrous.contract import IGNORE, AtrousError, LabelSpace, Sample
 from atrous.data.census import Progress, in_threads
-from atrous.data.dataset import CLASSES_FILE, Dataset, open_dataset
+from atrous.data.dataset import Dataset, open_dataset
 from atrous.data.images import read_mask
 from atrous.data.pairs import Pair
 from atrous.data.samples import object_numbers, read_sample
+from atrous.data.wishes import CLASSES_FILE
 from atrous.data.writers import atomic, write_image, write_mask
 
 Box = tuple[int, int, int, int]
@@ -137,7 +138,7 @@ def _write_crops(item: tuple[int, Pair], *, space: LabelSpace, out: Path, split:
 
 def _numbered(pair: Pair, sample: Sample) -> NDArray[np.int32] | None:
     """Return the object numbers (h, w) of a sample: its own, or those that VOC stores beside its classes."""
-    if sample.instances is not None or pair.mask is None or sample.labels is None:
+    if sample.instances is not None or not isinstance(pair.mask, Path) or sample.labels is None:
         return sample.instances
     path = pair.mask.parent.with_name("SegmentationObject") / pair.mask.name
     if not path.is_file():

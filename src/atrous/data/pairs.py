@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 from atrous.contract import AtrousError
-from atrous.data.images import SUFFIXES
+from atrous.data.images import SUFFIXES, bare, is_image_name, is_mask_name
+from atrous.data.parts import Source
 
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 """The folder names that mean a split, in small letters, and what the split is called here."""
@@ -22,11 +24,16 @@ _IMAGE_ENDING = re.compile(r"[_-](image|img)$", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Pair:
-    """An image and its mask, or None; `name` is the image's path below the root without suffix, with slashes."""
+    """An image and its mask, or None; `name` is the image's path below the root without suffix, with slashes.
+
+    Pairs of the same `group`, such as the slices of a volume, are never divided between splits; None is a group of its
+    own.
+    """
 
     name: str
-    image: Path
-    mask: Path | None
+    image: Source
+    mask: Source | None
+    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -41,17 +48,35 @@ class Matched:
 
 
 def images_below(folder: Path) -> list[Path]:
-    """Return all image files below the folder, sorted by path; hidden files and folders are left out."""
+    """Return all image files below the folder, sorted by path; hidden files and folders are left out.
+
+    Links to folders are followed, and a folder that a link has led to before is not entered again.
+    """
+    return files_below(folder, lambda name: name.lower().endswith(SUFFIXES))
+
+
+def files_below(folder: Path, wanted: Callable[[str], bool]) -> list[Path]:
+    """Return the files below the folder whose name is `wanted`, as `images_below` does."""
     found = []
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(place, name) for name in names if not name.startswith(".") and name.lower().endswith(SUFFIXES)]
+    entered = {os.path.realpath(folder)}
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in sorted(folders) if not name.startswith(".") and _is_new(place, name, entered)]
+        found += [Path(place, name) for name in names if not name.startswith(".") and wanted(name)]
     return sorted(found, key=lambda path: path.as_posix())
+
+
+def _is_new(place: str, name: str, entered: set[str]) -> bool:
+    """Say whether a folder was not entered before, and remember that it was: links may lead round in a circle."""
+    real = os.path.realpath(Path(place, name))
+    if real in entered:
+        return False
+    entered.add(real)
+    return True
 
 
 def named(root: Path, image: Path, mask: Path | None) -> Pair:
     """Return the pair with its name: the image's path below `root` without suffix."""
-    return Pair(image.relative_to(root).with_suffix("").as_posix(), image, mask)
+    return Pair(bare(image.relative_to(root)).as_posix(), image, mask)
 
 
 def match(root: Path, images: Path, masks: Path | None, *, masks_optional: bool = False) -> Matched:
@@ -64,7 +89,7 @@ def match(root: Path, images: Path, masks: Path | None, *, masks_optional: bool 
     pictures, doubles = _by_key(images)
     if masks is None:
         return Matched(tuple(named(root, path, None) for path in pictures.values()), doubles=tuple(doubles))
-    labels, double_masks = _by_key(masks)
+    labels, double_masks = _by_key(masks, is_mask_name)
     shortened = {_MASK_ENDING.sub("", key): path for key, path in labels.items()}
     pairs, alone, used = [], [], set()
     for key, image in pictures.items():
@@ -78,11 +103,13 @@ def match(root: Path, images: Path, masks: Path | None, *, masks_optional: bool 
     return Matched(tuple(pairs), tuple(alone), masks_alone, tuple(doubles + double_masks))
 
 
-def _by_key(folder: Path) -> tuple[dict[str, Path], list[tuple[Path, Path]]]:
+def _by_key(
+    folder: Path, wanted: Callable[[str], bool] = is_image_name
+) -> tuple[dict[str, Path], list[tuple[Path, Path]]]:
     found: dict[str, Path] = {}
     doubles = []
-    for path in images_below(folder):
-        key = path.relative_to(folder).with_suffix("").as_posix()
+    for path in files_below(folder, wanted):
+        key = bare(path.relative_to(folder)).as_posix()
         if key in found:
             doubles.append((found[key], path))
         else:
@@ -141,18 +168,23 @@ def _below(path: Path, root: Path) -> str:
 def split_by_hash(pairs: Iterable[Pair]) -> dict[str, tuple[Pair, ...]]:
     """Return `train` and `val`, about one in five: a pair's place hangs on its name alone, whatever else there is.
 
-    Of two or more pairs each split gets at least one.
+    Pairs of a group stay together, where the group's name decides. Of two or more groups each split gets at least one.
 
     >>> sorted(split_by_hash([Pair("a", Path("a.png"), None), Pair("b", Path("b.png"), None)]))
     ['train', 'val']
     """
-    ordered = sorted(pairs, key=lambda pair: _place(pair.name))
-    count = sum(_place(pair.name) < _VAL_SHARE for pair in ordered)
+    groups: dict[str, list[Pair]] = defaultdict(list)
+    for pair in pairs:
+        groups[pair.group or pair.name].append(pair)
+    ordered = sorted(groups, key=_place)
+    count = sum(_place(name) < _VAL_SHARE for name in ordered)
     if len(ordered) >= 2:
         count = min(max(count, 1), len(ordered) - 1)
-    val, train = ordered[:count], ordered[count:]
-    by_name = [tuple(sorted(part, key=lambda pair: pair.name)) for part in (train, val)]
-    return {"train": by_name[0], "val": by_name[1]}
+    chosen = (
+        (part, [pair for name in names for pair in groups[name]])
+        for part, names in (("train", ordered[count:]), ("val", ordered[:count]))
+    )
+    return {part: tuple(sorted(members, key=lambda pair: pair.name)) for part, members in chosen}
 
 
 def _place(name: str) -> float:

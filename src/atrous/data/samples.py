@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from atrous.contract import IGNORE, AtrousError, LabelSpace, Sample
 from atrous.data.census import unpacked
-from atrous.data.images import mask_orientation, packed, read_image, read_mask
+from atrous.data.images import mask_orientation, packed
 from atrous.data.pairs import Pair
+from atrous.data.parts import image_pixels, mask_pixels, path_of
 from atrous.data.spaces import label_outside
 
 
@@ -29,27 +30,36 @@ def read_sample(pair: Pair, space: LabelSpace) -> Sample:
     >>> read_sample(Pair("a", path, path), LabelSpace(names=("off", "on"))).labels[0].tolist()
     [1, 0, 0, 0]
     """
-    image = read_image(pair.image)
+    image, path = image_pixels(pair.image), path_of(pair.image)
+    place = getattr(pair.image, "place", None)
     if pair.mask is None:
-        return Sample(image=image, path=pair.image)
+        return Sample(image=image, path=path, place=place)
     colours = space.encoding == "colours"
-    mask = read_mask(pair.mask, colours=colours)
-    if mask.shape[:2] != image.shape[:2] == mask.shape[1::-1]:
+    mask = mask_pixels(pair.mask, colours=colours)
+    if mask.shape[:2] != image.shape[:2] == mask.shape[1::-1] and isinstance(pair.image, Path):
         orientation = mask_orientation(pair.image)
         if orientation >= 5:
-            mask = read_mask(pair.mask, colours=colours, orientation=orientation)
+            mask = mask_pixels(pair.mask, colours=colours, orientation=orientation)
     refuse_sizes(pair, image.shape[:2], mask.shape[:2])
-    labels = decode(mask, space, pair.mask)
-    instances = object_numbers(mask) if space.encoding == "instances" else None
-    return Sample(image=image, labels=labels, instances=instances, path=pair.image)
+    labels = decode(mask, space, path_of(pair.mask))
+    return Sample(image=image, labels=labels, instances=_instances(pair, mask, space), path=path, place=place)
+
+
+def _instances(pair: Pair, mask: NDArray[Any], space: LabelSpace) -> NDArray[np.int32] | None:
+    if space.encoding == "instances":
+        return object_numbers(mask)
+    drawn = getattr(pair.mask, "instances", None)
+    return None if drawn is None else drawn()
 
 
 def refuse_sizes(pair: Pair, image: tuple[int, ...], mask: tuple[int, ...]) -> None:
     """Raise `AtrousError`, naming both files, when the sizes (height, width) differ."""
-    if image != mask:
+    if image != mask and pair.mask is not None:
         raise AtrousError(
-            f"{pair.mask}: the mask is {mask[0]} x {mask[1]} (height x width) and its image {pair.image} is "
-            f"{image[0]} x {image[1]}. Make them equal: resize the mask with nearest neighbour, or check the pairing."
+            f"{path_of(pair.mask)}: the mask is {mask[0]} x {mask[1]} (height x width) and its image "
+            f"{path_of(pair.image)} is {image[0]} x {image[1]}. "
+            "Make them equal: resize the mask with nearest neighbour, or check the pairing.",
+            kind="size-differs",
         )
 
 

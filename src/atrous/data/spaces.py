@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from atrous.contract import IGNORE, AtrousError, Colour, Encoding, LabelSpace
-from atrous.data import camvid, voc
 from atrous.data.census import MaskCensus, total_pixels, unpacked
+from atrous.data.layouts import camvid, voc
+from atrous.data.wishes import CLASSES_FILE, Wishes
 
 _MOST_VALUES = 64  # more distinct values than this are a soft mask or object numbers, or classes that need naming
 _MOST_CONTIGUOUS = 254  # unless they run from 0 without a gap, as class indices do
@@ -40,6 +43,29 @@ def work_out_space(
     if coloured:
         return _colour_space(total, root, layout, classes, ignore)
     return _index_space(total, masks, root=root, layout=layout, classes=classes, ignore=ignore)
+
+
+def space_as_wished(wishes: Wishes) -> LabelSpace | None:
+    """Return the classes if the wishes are complete without a look at the masks, else None."""
+    if wishes.labels == "instances":
+        return instance_space(wishes.classes, wishes.ignore)
+    values = wishes.values or (wishes.colours if wishes.labels == "colours" else None)
+    if wishes.classes is None or values is None:
+        return None
+    coloured = wishes.labels == "colours" or (wishes.labels is None and isinstance(values[0], tuple))
+    ignore = wishes.ignore if wishes.ignore is not None or coloured else IGNORE
+    if wishes.ignore is None and len(values) == 2 and IGNORE in values:
+        ignore = None
+    try:
+        return LabelSpace(
+            names=wishes.classes,
+            colours=wishes.colours or (),  # left out, coloured classes have the colours of their masks
+            values=values,
+            ignore=ignore,
+            encoding="colours" if coloured else "indices",
+        )
+    except ValidationError as error:
+        raise AtrousError(f"{CLASSES_FILE}: {error.errors()[0]['msg']}. Correct the file.") from error
 
 
 def instance_space(classes: Sequence[str] | None, ignore: int | Colour | None) -> LabelSpace:

@@ -160,7 +160,7 @@ def space_of(classes: int, names: Sequence[str] | None) -> tuple[LabelSpace, str
 
     Raises `ValueError` where there are more or fewer names than classes.
     """
-    from atrous.data import voc
+    from atrous.data.layouts import voc
 
     if names is not None:
         if len(names) != classes:

@@ -80,7 +80,8 @@ def _pairs(images: Path, given: Path) -> tuple[list[tuple[Path, Path]], dict[Pat
         alone = {path: f"{path}: no mask has its name" for path in matched.images_alone}
         alone |= {path: f"{path}: no image has its name" for path in matched.masks_alone}
         alone |= {second: f"{second}: has the name of {first}" for first, second in matched.doubles}
-        return [(pair.image, pair.mask) for pair in matched.pairs if pair.mask is not None], alone
+        found = [(pair.image, pair.mask) for pair in matched.pairs]
+        return [(image, mask) for image, mask in found if isinstance(image, Path) and isinstance(mask, Path)], alone
     by_name = {path.relative_to(images).with_suffix(""): path for path in images_below(images)}
     names = {path: path.relative_to(given).with_suffix("") for path in arrays}
     alone = {path: f"{path}: no image has its name" for path, name in names.items() if name not in by_name}

@@ -8,8 +8,10 @@ from typing import Any
 
 from atrous.contract import AtrousError, LabelSpace
 from atrous.data import Dataset, Pair, open_dataset
-from atrous.data.dataset import CLASSES_FILE, space_as_wished, stored_split, wished
+from atrous.data.dataset import stored_split
 from atrous.data.facts import identity
+from atrous.data.spaces import space_as_wished
+from atrous.data.wishes import CLASSES_FILE, wished
 from atrous.store import model_folder, read_config, read_json
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from atrous.contract import AtrousError, LabelSpace, Scorer
 from atrous.data import Pair, read_sample
+from atrous.data.parts import path_of
 from atrous.evaluation import Comparison, Measured
 from atrous.prediction import Refiner, ahead, predicted, refine
 from atrous.prediction.refining import in_255, preprocessing_of
@@ -58,15 +59,15 @@ def cases_of(scorer: Scorer, pairs: Sequence[Pair], space: LabelSpace) -> Iterat
         if isinstance(sample, AtrousError):
             raise sample
         if sample.labels is None:
-            raise AtrousError(f"{pair.image}: has no mask, and a score needs one")
-        with named(pair.image):
+            raise AtrousError(f"{path_of(pair.image)}: has no mask, and a score needs one")
+        with named(path_of(pair.image)):
             probabilities = predicted(scorer, sample, space, probabilities=True).probabilities
         if probabilities is None or not np.isfinite(probabilities).all():
             raise AtrousError(
-                f"{pair.image}: the network's probabilities hold NaN or infinity; give an earlier checkpoint, or an "
-                "image of finite values"
+                f"{path_of(pair.image)}: the network's probabilities hold NaN or infinity; give an earlier checkpoint, or "
+                "an image of finite values"
             )
-        yield Case(in_255(sample.image, preprocessing_of(scorer)), sample.labels, probabilities, pair.image)
+        yield Case(in_255(sample.image, preprocessing_of(scorer)), sample.labels, probabilities, path_of(pair.image))
 
 
 def compared(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from atrous.data.pairs import Matched, match
+from atrous.data.found import Found
+from atrous.data.pairs import match
 
 NAMES = (
     "Sky", "Building", "Pole", "Road", "Pavement", "Tree", "SignSymbol", "Fence", "Car", "Pedestrian", "Bicyclist",
@@ -19,7 +20,7 @@ IGNORE_VALUE = 11
 ACCEPTED = "train/ + trainannot/ (CamVid)"
 
 
-def recognise(root: Path) -> dict[str, Matched] | None:
+def recognise(root: Path) -> Found | None:
     """Return the splits of a CamVid folder, or None when it is laid out otherwise.
 
     Images and masks are paired by file name; the list files beside them hold paths of another machine and are not read.
@@ -31,4 +32,4 @@ def recognise(root: Path) -> dict[str, Matched] | None:
             splits[split] = match(root, images, masks)
         elif images.is_dir() and split == "test":
             splits[split] = match(root, images, None)
-    return splits if any(split != "test" or (root / "testannot").is_dir() for split in splits) else None
+    return Found(splits) if any(split != "test" or (root / "testannot").is_dir() for split in splits) else None

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from atrous.data.found import Found
+from atrous.data.images import bare
 from atrous.data.pairs import SPLITS, Matched, Pair, listed, match
+from atrous.data.parts import path_of
 
 _IMAGES = ("images", "image", "imgs", "img")
 _MASKS = ("masks", "mask", "labels", "label", "annotations", "annotation", "gt", "gts", "annots", "annot")
 ACCEPTED = "images/ + masks/, images/train/ + masks/train/, or train/images/ + train/masks/"
 
 
-def recognise(root: Path) -> dict[str, Matched] | None:
+def recognise(root: Path) -> Found | None:
     """Return the splits of a folder with images and masks apart, or None when it is laid out otherwise.
 
     Where neither folders nor lists make a split, all pairs are in `train`.
@@ -23,7 +26,7 @@ def recognise(root: Path) -> dict[str, Matched] | None:
     folders = _folders(root)
     images, masks = _first(folders, _IMAGES), _first(folders, _MASKS)
     if images is not None and masks is not None:
-        return _split_below(root, images, masks) or _split_by_lists(root, match(root, images, masks))
+        return Found(_split_below(root, images, masks) or _split_by_lists(root, match(root, images, masks)))
     splits = {}
     for name, folder in folders.items():
         if name in SPLITS:
@@ -31,7 +34,7 @@ def recognise(root: Path) -> dict[str, Matched] | None:
             images, masks = _first(inner, _IMAGES), _first(inner, _MASKS)
             if images is not None and (masks is not None or SPLITS[name] == "test"):
                 splits[SPLITS[name]] = match(root, images, masks, masks_optional=SPLITS[name] == "test")
-    return splits if set(splits) - {"test"} else None
+    return Found(splits) if set(splits) - {"test"} else None
 
 
 def _folders(root: Path) -> dict[str, Path]:
@@ -76,4 +79,4 @@ def _split_by_lists(root: Path, found: Matched) -> dict[str, Matched]:
 
 
 def _stems(pair: Pair) -> set[str]:
-    return {pair.image.stem} | ({pair.mask.stem} if pair.mask is not None else set())
+    return {bare(path_of(source)).name for source in (pair.image, pair.mask) if source is not None}

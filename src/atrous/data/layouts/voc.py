@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from atrous.data.found import Found
 from atrous.data.pairs import Matched, Pair, images_below, listed, match, named
 
 NAMES = (
@@ -26,7 +27,7 @@ def palette(count: int) -> tuple[tuple[int, int, int], ...]:
     return tuple(colours)
 
 
-def recognise(root: Path) -> dict[str, Matched] | None:
+def recognise(root: Path) -> Found | None:
     """Return the splits of a VOC folder, or None when it is laid out otherwise.
 
     Without lists every image that has a mask is in `train`: most images of the original have none.
@@ -42,14 +43,16 @@ def recognise(root: Path) -> dict[str, Matched] | None:
     if not splits["train"] and not splits["val"]:
         splits["train"] = listed(lists / "trainval.txt")
     if not any(splits.values()):
-        return {"train": Matched(match(root, images, masks).pairs)}
+        return Found({"train": Matched(match(root, images, masks).pairs)})
     pictures = {path.stem: path for path in images_below(images)}
     labels = {path.stem: path for path in images_below(masks)}
-    return {
-        split: _matched(root, names, pictures, labels, masks_optional=split == "test")
-        for split, names in splits.items()
-        if names
-    }
+    return Found(
+        {
+            split: _matched(root, names, pictures, labels, masks_optional=split == "test")
+            for split, names in splits.items()
+            if names
+        }
+    )
 
 
 def _matched(

@@ -1,0 +1,35 @@
+"""What a layout found in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from atrous.data.pairs import Matched
+from atrous.data.wishes import Wishes
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with a file: the `kind` of finding, the file, and what exactly, where there is more to say."""
+
+    kind: str
+    path: Path
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The splits of a folder, what its layout says of the classes, and what there is to tell.
+
+    `notes` are lines that are no problems, such as how many listed paths were of another machine. `problems` are those
+    met while annotation files were read, which do not keep the rest from being used; `layout` is filled in by
+    `recognise`.
+    """
+
+    splits: Mapping[str, Matched]
+    told: Wishes = field(default_factory=Wishes)
+    notes: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    layout: str = ""
