@@ -64,8 +64,8 @@ def cases_of(scorer: Scorer, pairs: Sequence[Pair], space: LabelSpace) -> Iterat
             probabilities = predicted(scorer, sample, space, probabilities=True).probabilities
         if probabilities is None or not np.isfinite(probabilities).all():
             raise AtrousError(
-                f"{path_of(pair.image)}: the network's probabilities hold NaN or infinity; give an earlier checkpoint, or "
-                "an image of finite values"
+                f"{path_of(pair.image)}: the network's probabilities hold NaN or infinity; give an earlier "
+                "checkpoint, or an image of finite values"
             )
         yield Case(in_255(sample.image, preprocessing_of(scorer)), sample.labels, probabilities, path_of(pair.image))
 
