@@ -470,7 +470,7 @@ def test_masks_and_strokes_refuse_what_a_refiner_must_not_return() -> None:
 
 
 def test_imported_weights_that_were_tuned_can_be_imported_again(trained: Path, tmp_path: Path) -> None:
-    from atrous.verbs import _refuse_in_the_way
+    from atrous.verbs.learning import _refuse_in_the_way
 
     segmenter, config = open_model(trained)
     save_model(tmp_path / "model", segmenter, replace(config, recipe=None))

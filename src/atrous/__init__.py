@@ -9,7 +9,19 @@ from typing import Any
 
 __version__ = version("atrous")
 
-_VERBS = ("crf_tune", "describe", "evaluate", "import_weights", "inspect", "load", "predict", "refine", "train")
+_VERBS = (
+    "bench_data",
+    "convert",
+    "crf_tune",
+    "describe",
+    "evaluate",
+    "import_weights",
+    "inspect",
+    "load",
+    "predict",
+    "refine",
+    "train",
+)
 _ROOMS = (
     "conformance",
     "contract",

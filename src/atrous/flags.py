@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +88,34 @@ def refiner_of(text: str | None) -> bool | str:
     raise ValueError(f"crf {text!r} is not known; {near} {', '.join(REFINERS)}, or a JSON file of a CRF's numbers")
 
 
-def wishes(classes: str | None, ignore: str | None, labels: str | None) -> dict[str, Any]:
-    """Return what the user says of masks, for the verbs."""
-    names = None if classes is None else [name.strip() for name in classes.split(",")]
-    return {"classes": names, "ignore": None if ignore is None else value_of(ignore), "labels": labels}
+FORMATS = ("masks", "coco", "coco-polygons", "cvat", "voc", "yolo", "geojson", "nifti", "dicom-seg")
+"""The formats that `convert` writes: here too, for the same reason."""
+
+
+def wishes(
+    classes: str | None, ignore: str | None, labels: str | None, layout: str | None, masks: str | None
+) -> dict[str, Any]:
+    """Return what the user says of a folder and its masks, for the verbs."""
+    value = None if ignore is None else value_of(ignore)
+    return {"classes": names_of(classes), "ignore": value, "labels": labels, "layout": layout, "masks": masks}
+
+
+def names_of(text: str | None) -> list[str] | None:
+    """Return the names of a list with commas."""
+    return None if text is None else [name.strip() for name in text.split(",")]
+
+
+def bytes_of(text: str, flag: str = "--cache-limit") -> int:
+    """Return the bytes of `500MB`, `1.5GB` or a plain number; raises `ValueError` for anything else.
+
+    >>> bytes_of("1.5GB")
+    1500000000
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", text.strip(), re.IGNORECASE)
+    if found is None:
+        raise ValueError(f"{flag} {text}: a size like 500MB or 16GB is accepted")
+    thousand = 1024 if found[3] else 1000
+    return int(float(found[1]) * thousand ** " KMGT".index(found[2].upper() or " "))
 
 
 def value_of(text: str) -> int | tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from atrous.runs.choices import preprocessing
 from atrous.runs.datasets import data_of, data_to_train_on, pairs_in, resumed_data
+from atrous.runs.feeding import Feeding, feeding
 from atrous.runs.folder import claim, resumed_recipe
 from atrous.runs.interruption import interruptible
 from atrous.runs.running import Epoch, Event, Note, run
@@ -10,10 +11,12 @@ from atrous.runs.scoring import scored
 __all__ = [
     "Epoch",
     "Event",
+    "Feeding",
     "Note",
     "claim",
     "data_of",
     "data_to_train_on",
+    "feeding",
     "interruptible",
     "pairs_in",
     "preprocessing",

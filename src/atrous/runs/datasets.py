@@ -15,13 +15,16 @@ from atrous.data.wishes import CLASSES_FILE, wished
 from atrous.store import model_folder, read_config, read_json
 
 
-def data_of(run: Path, data: str | Path, *, space: LabelSpace | None = None) -> Dataset:
-    """Open a folder with a run's classes, and with its split where the folder is the one it was trained on."""
+def data_of(run: Path, data: str | Path, *, space: LabelSpace | None = None, **layout: Any) -> Dataset:
+    """Open a folder with a run's classes, and with its split where the folder is the one it was trained on.
+
+    `layout` and `masks` say how the folder is laid out, as in `open_dataset`.
+    """
     folder = model_folder(run)
     config = read_config(folder)
     space = _space_in(data, space or config.space, run)
     stored = next((path for path in (run / "split.json", folder.parent / "split.json") if path.is_file()), None)
-    dataset = open_dataset(data, space=space)
+    dataset = open_dataset(data, space=space, **layout)
     if stored is None:
         return dataset
     split = read_json(stored)
@@ -60,7 +63,8 @@ def data_to_train_on(data: str | Path, **wishes: Any) -> Dataset:
 
 def resumed_data(out: Path, data: str | Path, **wishes: Any) -> Dataset:
     """Open the folder that a run was started with; raises `AtrousError` for another one, or for other classes."""
-    dataset = data_of(out, data)
+    layout = {name: wishes.pop(name) for name in ("layout", "masks") if name in wishes}
+    dataset = data_of(out, data, **layout)
     if {name: [pair.name for pair in pairs] for name, pairs in dataset.splits.items()} != read_json(out / "split.json"):
         raise AtrousError(
             f"{data}: holds none of the images that {out} was trained with; a run goes on with the data it was started "

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -20,17 +20,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from atrous.contract import Recipe
-from atrous.data import Dataset, Pair, read_sample
+from atrous.contract import Recipe, Sample
+from atrous.data import Dataset, Pair
 from atrous.evaluation import Scores
 from atrous.layers.rates import degenerate
 from atrous.models import Segmenter, build
 from atrous.runs.choices import network_options, preprocessing
+from atrous.runs.crops import crops_of
 from atrous.runs.folder import best_so_far, clear, curves, versions, write_head
 from atrous.runs.interruption import interruptible
 from atrous.runs.scoring import scored
 from atrous.store import Config, load_weights, plain, save_model, settled, start_from
-from atrous.training import Crops, Step, Training, load_state, prepared, resolved_precision, save_state, train
+from atrous.training import Step, Training, load_state, prepared, resolved_precision, save_state, train
 
 _SHOWN_EVERY = 10
 """How many steps lie between two points of the loss curve."""
@@ -67,8 +68,12 @@ def run(
     resume: bool = False,
     device: str | None = None,
     workers: int | None = None,
+    read: Callable[[Pair], Sample] | None = None,
+    transform: Callable[[Sample, np.random.Generator], Sample] | None = None,
 ) -> Iterator[Event]:
     """Train `recipe` on `dataset` into `out`, yielding what happens; `facts` is the dataset's fingerprint.
+
+    `read` is what reads a training pair, such as a cache, and `transform` what is done to a sample before its crop.
 
     After every epoch the network is scored on `val` at original resolution and `last/` is replaced, and `best/` where
     the mean IoU rose. Ctrl-C is taken between two steps: `last/` is saved, then `KeyboardInterrupt` is raised.
@@ -84,7 +89,8 @@ def run(
     if start is not None and not resume:
         yield Note(text=start_from(net, start))
     segmenter = Segmenter(net, dataset.space, preprocessing(net, facts))
-    training = prepared(segmenter, _crops(dataset.splits["train"], segmenter, recipe), device=device, workers=workers)
+    crops = crops_of(dataset.splits["train"], segmenter, recipe, read=read, transform=transform)
+    training = prepared(segmenter, crops, device=device, workers=workers)
     if resume:
         load_weights(segmenter.net, settled(out / "last") / "model.safetensors")
         load_state(out / "last", training)
@@ -179,21 +185,6 @@ def _stored(scores: Scores | None, training: Training) -> dict[str, Any] | None:
 def _save(folder: Path, training: Training, config: Config) -> None:
     if training.accelerator.is_main_process:
         save_model(folder, training.segmenter, config, also=partial(save_state, training=training))
-
-
-def _crops(pairs: Sequence[Pair], segmenter: Segmenter, recipe: Recipe) -> Crops:
-    geometry, pre = segmenter.geometry, segmenter.preprocessing
-    fill = tuple(mean * (pre.high - pre.low) + pre.low for mean in pre.mean)
-    return Crops(
-        pairs=pairs,
-        read=partial(read_sample, space=segmenter.space),
-        size=(geometry.valid(recipe.crop[0]), geometry.valid(recipe.crop[1])),
-        channels=pre.channels,
-        fill=fill if pre.order == "RGB" else fill[::-1],
-        recipe=recipe,
-        margin=geometry.margin,
-        mirror=pre.padding == "mirror",
-    )
 
 
 def _has_published(recipe: Recipe) -> bool:

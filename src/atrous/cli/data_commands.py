@@ -1,0 +1,121 @@
+"""The commands for folders of images and masks: inspect, convert, bench-data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from atrous import flags
+from atrous.cli.words import (
+    Cache,
+    CacheLimit,
+    Classes,
+    Data,
+    Device,
+    Ignore,
+    Json,
+    Labels,
+    Layout,
+    Masks,
+    Quiet,
+    print_json,
+)
+
+
+def inspect(
+    data: Data,
+    /,
+    *,
+    html: Annotated[Path | None, Parameter(help="A page with the report and a contact sheet, in one file.")] = None,
+    fix: Annotated[Path | None, Parameter(help="A folder for a corrected copy; the data stay as they are.")] = None,
+    classes: Classes = None,
+    ignore: Ignore = None,
+    labels: Labels = None,
+    layout: Layout = None,
+    masks: Masks = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> int:
+    """Say what a folder of images and masks holds, and what is wrong with it. Exit code 1 where something is."""
+    from atrous import verbs
+    from atrous.console import counted
+
+    wishes = flags.wishes(classes, ignore, labels, layout, masks)
+    with counted("reading", quiet=quiet) as progress:
+        found = verbs.inspect(data, html=html, fix=fix, **wishes, progress=progress)
+    if as_json:
+        print_json(found.as_json())
+    else:
+        print(found.as_text())
+    return 1 if found.findings else 0
+
+
+def convert(
+    source: Annotated[Path, Parameter(help="A folder of images and masks, of any layout.")],
+    out: Annotated[Path, Parameter(help="The folder that is made.")],
+    /,
+    *,
+    to: Annotated[str, Parameter(help=f"{', '.join(flags.FORMATS)}.")],
+    values: Annotated[bool, Parameter(help="Masks hold the numbers of the source, not 0, 1, 2.")] = False,
+    classes: Classes = None,
+    ignore: Ignore = None,
+    labels: Labels = None,
+    layout: Layout = None,
+    masks: Masks = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> int:
+    """Write the same images and labels in another format, as a new folder."""
+    from atrous import verbs
+    from atrous.console import counted
+
+    wishes = flags.wishes(classes, ignore, labels, layout, masks)
+    with counted("converting", quiet=quiet) as progress:
+        done = verbs.convert(source, out, to=to, values=values, **wishes, progress=progress)
+    if as_json:
+        return print_json(done.as_json())
+    print(done.as_text())
+    return 0
+
+
+def bench_data(  # noqa: PLR0913  (what training takes that concerns its speed)
+    data: Data,
+    /,
+    *,
+    model: Annotated[str | None, Parameter(help="The network (`atrous models`); deeplab_v3plus without it.")] = None,
+    encoder: Annotated[str | None, Parameter(help="The trunk: any timm name; resnet18 for deeplab_v3plus.")] = None,
+    batch: Annotated[int | None, Parameter(help="Crops per step.")] = None,
+    crop: Annotated[str | None, Parameter(help="Size of a crop: 256 or 256x336 (height x width).")] = None,
+    augment: Annotated[Literal["none", "light", "strong"] | None, Parameter(help="How crops are varied.")] = None,
+    cache: Cache = None,
+    cache_limit: CacheLimit = "16GB",
+    workers: Annotated[int | None, Parameter(help="Processes that read images.")] = None,
+    seconds: Annotated[float, Parameter(help="About how long the loader is timed, and the network.")] = 5.0,
+    device: Device = None,
+    classes: Classes = None,
+    ignore: Ignore = None,
+    labels: Labels = None,
+    layout: Layout = None,
+    masks: Masks = None,
+    as_json: Json = False,
+) -> int:
+    """Time how fast a folder is read, and how fast the network takes it: which one limits, and what helps."""
+    from atrous import verbs
+
+    changes = {"model": model, "encoder": encoder, "batch": batch, "crop": flags.size_of(crop), "augment": augment}
+    found = verbs.bench_data(
+        data,
+        cache=cache,
+        cache_limit=flags.bytes_of(cache_limit),
+        workers=workers,
+        seconds=seconds,
+        device=device,
+        **flags.wishes(classes, ignore, labels, layout, masks),
+        **{name: value for name, value in changes.items() if value is not None},
+    )
+    if as_json:
+        return print_json(found.as_json())
+    print(found.as_text())
+    return 0
