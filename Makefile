@@ -61,7 +61,9 @@ wheel: $(STAMP)  ## source archive and wheel, tried in an empty environment
 	$(PYTHON) -m venv .venv
 
 $(STAMP): .venv/bin/python pyproject.toml constraints.txt CMakeLists.txt $(SOURCES)
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[train,plots,dev]"
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[train,plots,medical,geo,formats,dev]"
+	@# albumentations asks for an OpenCV of its own, which would overwrite the one with the contributed modules.
+	$(BIN)/pip install --quiet -c constraints.txt --no-deps albumentations albucore stringzilla simsimd
 	touch $@
 
 .venv/.atrous-docs: $(STAMP)

@@ -6,6 +6,7 @@ import builtins
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import atrous
 from atrous import cli, flags, runs, store
 from atrous.contract import AtrousError, LabelSpace, Prediction, Preprocessing, Sample
 from atrous.data import open_dataset, read_image, write_image
-from atrous.data.augmentation import crop_sample, placement, warped, warped_labels
+from atrous.data.augmentation import LIGHT, crop_sample, placement, warped, warped_labels
 from atrous.data.facts import fingerprint
 from atrous.data.scenes import write_scenes
 from atrous.layers.trunk import trunk
@@ -124,8 +125,11 @@ def test_crops_of_a_net_with_a_margin_reach_the_border_and_see_its_mirror() -> N
 def test_every_row_of_an_image_is_learnt_through_a_margin() -> None:
     sample = Sample(image=np.zeros((50, 50, 1), np.uint8), labels=np.arange(50, dtype=np.uint8)[:, None].repeat(50, 1))
     rows: set[int] = set()
+    unscaled = replace(LIGHT, scale=(1, 1))
     for seed in range(120):
-        _, labels = crop_sample(sample, (40, 40), np.random.default_rng(seed), scale=(1, 1), margin=10, mirror=True)
+        _, labels = crop_sample(
+            sample, (40, 40), np.random.default_rng(seed), augmentation=unscaled, margin=10, mirror=True
+        )
         rows |= set(np.unique(labels[10:-10]).tolist())
     assert set(range(50)) <= rows
 

@@ -222,7 +222,9 @@ class Recipe:
     `pretrained` is True for the encoder's published weights, a file of them, or a run or model folder to start from.
     `options` are further keywords of the network's builder. `crop` is (height, width), or one number for a square; it
     is rounded up to a size the network takes. `precision` `"auto"` is bfloat16 where the device has matrix units for
-    it, else float32. `warm_up` is in steps, a tenth of the run at most. `compare` says where the loss is taken: on
+    it, else float32. `crops` lie anywhere, about a pixel of a class that is drawn (`"balanced"`), or a third of them
+    about one that is not class 0 (`"foreground"`); `elastic` is in pixels of the crop (U-Net: 10); `mosaic` and
+    `copy_paste` are chances. `warm_up` is in steps, a tenth of the run at most. `compare` says where the loss is taken: on
     logits resized to the labels, or on the network's own grid with the labels decimated. `loss_weights` has a weight
     per output of a network that is trained on several, the main one first; without any, all are 1.
     """
@@ -236,8 +238,12 @@ class Recipe:
     crop: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = (256, 256)
     batch: Annotated[int, Field(ge=1)] = 8
     epochs: Annotated[int, Field(ge=1)] = 50
-    augment: Literal["none", "light"] = "light"
+    augment: Literal["none", "light", "strong"] = "light"
     scale: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.5, 2.0)
+    crops: Literal["anywhere", "balanced", "foreground"] = "anywhere"
+    elastic: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    mosaic: Annotated[float, Field(ge=0, le=1)] = 0.0
+    copy_paste: Annotated[float, Field(ge=0, le=1)] = 0.0
     learning_rate: Annotated[float, Field(gt=0)] = 0.05
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4

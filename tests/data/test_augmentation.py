@@ -1,13 +1,25 @@
 """Crops: image and labels stay together, nothing is touched that need not be, and colour keeps grey grey."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from atrous.contract import Sample
-from atrous.data import augmentation
-from atrous.data.augmentation import crop_sample, placement, recoloured, warped, warped_labels
+from atrous.data.augmentation import (
+    LIGHT,
+    NONE,
+    STRONG,
+    Augmentation,
+    crop_sample,
+    placement,
+    recoloured,
+    warped,
+    warped_labels,
+)
 
 DTYPES = (np.uint8, np.uint16, np.int16, np.float32)
+STRONGEST = Augmentation(brightness=0.9, contrast=0.9, saturation=0.9, hue=0.09, gamma=0.9)
 
 
 def noise(*shape, dtype=np.uint8, seed=0):
@@ -84,18 +96,30 @@ def test_outside_is_fill_and_ignore(dtype, channels):
     fill = tuple(float(10 * (channel + 1)) for channel in range(channels))
     sample = Sample(image=noise(5, 4, channels, dtype=dtype), labels=np.ones((5, 4), np.uint8))
     random = np.random.default_rng(0)
-    image, labels = crop_sample(sample, (33, 35), random, augment="none", fill=fill)
+    image, labels = crop_sample(sample, (33, 35), random, augmentation=NONE, fill=fill)
     assert (image.dtype, image.shape, labels.dtype) == (dtype, (33, 35, channels), np.uint8)
     assert (labels == 1).sum() == 20
     np.testing.assert_array_equal(image[labels == 255], np.tile(np.array(fill, dtype), (33 * 35 - 20, 1)))
     np.testing.assert_array_equal(image[labels == 1], sample.image.reshape(-1, channels))
 
 
-def test_none_takes_the_middle_and_draws_nothing():
+@pytest.mark.parametrize("seed", range(5))
+def test_none_takes_the_middle_as_it_is(seed):
     sample = Sample(image=noise(11, 15, 3), labels=speckle(11, 15))
-    image, labels = crop_sample(sample, (5, 5), np.random.default_rng(0), augment="none")
+    image, labels = crop_sample(sample, (5, 5), np.random.default_rng(seed), augmentation=NONE, margin=seed)
     np.testing.assert_array_equal(image, sample.image[3:8, 5:10])
     np.testing.assert_array_equal(labels, sample.labels[3:8, 5:10])
+
+
+def test_light_keeps_its_pixels():
+    """A run that is resumed must see the crops that it would have seen."""
+    rows, columns = np.mgrid[:40, :50]
+    image = np.stack([rows * 5, columns * 5, rows + columns], 2).astype(np.uint8)
+    sample = Sample(image=image, labels=((rows // 7 + columns // 9) % 5).astype(np.uint8))
+    pixels, labels = crop_sample(sample, (24, 32), np.random.default_rng(7), fill=(9.0, 8.0, 7.0))
+    seen = pixels[[12, 20], [5, 30]].astype(int)  # of other versions of OpenCV up to rounding
+    np.testing.assert_allclose(seen, [[101, 45, 27], [147, 149, 77]], atol=1)
+    assert int(labels.sum()) == 1447
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -115,13 +139,13 @@ def test_the_same_generator_gives_the_same_pixels(dtype, shape, channels):
     np.testing.assert_array_equal(sample.labels, before[1])
 
 
-def test_scales_are_even_in_their_logarithm_and_half_are_flipped(monkeypatch):
-    monkeypatch.setattr(augmentation, "recoloured", lambda image, random: image)
+def test_scales_are_even_in_their_logarithm_and_half_are_flipped():
+    plain = replace(NONE, scale=(0.5, 2.0), flip=0.5, crops="anywhere")
     ramp = np.tile(np.arange(64, dtype=np.float32), (64, 1))[..., None]
     sample = Sample(image=ramp, labels=np.zeros((64, 64), np.uint8))
     slopes, random = [], np.random.default_rng(0)
     for _ in range(1000):
-        image, _ = crop_sample(sample, (8, 16), random, scale=(0.5, 2.0))
+        image, _ = crop_sample(sample, (8, 16), random, augmentation=plain)
         slopes.append((image[4, 12, 0] - image[4, 3, 0]) / 9)  # the image's edge is mixed with fill
     scales = -np.log2(np.abs(slopes))
     assert 0.42 < np.mean(np.array(slopes) < 0) < 0.58
@@ -147,12 +171,11 @@ def test_colour_keeps_type_and_range(dtype, channels):
     image = noise(9, 9, channels, dtype=dtype)
     before = image.copy()
     for seed in range(10):
-        changed = recoloured(image, np.random.default_rng(seed), strength=0.9)
+        changed = recoloured(image, np.random.default_rng(seed), STRONGEST)
         assert changed.dtype == dtype
         assert changed.shape == image.shape
     np.testing.assert_array_equal(image, before)
-    same = recoloured(image, np.random.default_rng(0), strength=0.0)
-    np.testing.assert_allclose(same.astype(float), image, atol=1e-2 if dtype == np.float32 else 0)
+    np.testing.assert_array_equal(recoloured(image, np.random.default_rng(0), NONE), image)
 
 
 def test_bright_values_are_clipped_not_wrapped():
@@ -167,8 +190,8 @@ def test_bright_values_are_clipped_not_wrapped():
 
 def test_sides_that_opencv_refuses():
     sample = Sample(image=noise(2, 40_000, 1), labels=speckle(2, 40_000))
-    for augment in ("none", "light"):
-        image, labels = crop_sample(sample, (17, 17), np.random.default_rng(0), augment=augment)
+    for augmentation in (NONE, LIGHT, replace(STRONG, elastic=3.0)):
+        image, labels = crop_sample(sample, (17, 17), np.random.default_rng(0), augmentation=augmentation)
         assert (image.shape, labels.shape) == ((17, 17, 1), (17, 17))
         assert (labels != 255).any()
 

@@ -94,7 +94,7 @@ def test_a_jpeg_mask_gets_its_classes_back(broken, truth):
     assert len(colours) > 2
     for path in (broken / "masks").rglob("*.png"):
         Image.open(path).convert("RGB").save(path)
-    (broken / "classes.json").unlink(missing_ok=True)
+    (broken / "classes.json").unlink()
     Image.open(mask_of(broken, 1)).save(mask_of(broken, 1).with_suffix(".jpg"), quality=90)
     mask_of(broken, 1).unlink()
     found = fixed(broken)
@@ -165,6 +165,7 @@ def test_what_is_not_mended_is_said(broken):
 def test_refusals(broken, run):
     with pytest.raises(ValueError, match=r"the folder is not empty, and nothing is overwritten. Name a new folder."):
         inspect(broken, fix=broken.parent)
+    (broken / "classes.json").unlink()
     for index, path in enumerate((broken / "masks").rglob("*.png")):
         Image.fromarray((np.arange(96 * 96).reshape(96, 96) // (150 + 20 * index) * 900).astype(np.uint16)).save(path)
     words = r"the masks do not tell their classes \([a-z-]+.*\), so no copy can be corrected\. Say them with --classes"

@@ -209,3 +209,154 @@ def test_many_threads_read_the_same(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         for array, got in zip(arrays, pool.map(read_image, sorted(tmp_path.glob("*.png"))), strict=True):
             np.testing.assert_array_equal(got, array)
+
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(rows, width, *, depth, kind, extra=b""):
+    """Return a PNG of packed rows; `extra` are chunks before the pixels."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, len(rows), depth, kind, 0, 0, 0))
+    pixels = chunk(b"IDAT", zlib.compress(b"".join(b"\x00" + row for row in rows)))
+    return b"\x89PNG\r\n\x1a\n" + header + extra + pixels + chunk(b"IEND", b"")
+
+
+def turned_by(orientation):
+    exif = Image.Exif()
+    exif[274] = orientation
+    return exif
+
+
+def patches(height=4, width=6, side=16):
+    """Return a picture of even squares, which lossy formats keep near enough to tell them apart."""
+    return np.kron(noise(height, width, 3, seed=3) // 32 * 32, np.ones((side, side, 1), np.uint8))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(("name", "options"), [("a.webp", {"lossless": True}), ("a.webp", {}), ("a.jpg", {})])
+def test_exif_turns_webp_and_jpeg(tmp_path, name, options, orientation):
+    Image.fromarray(patches()).save(tmp_path / name, exif=turned_by(orientation), quality=95, **options)
+    with Image.open(tmp_path / name) as image:
+        wanted = np.asarray(ImageOps.exif_transpose(image))
+    np.testing.assert_array_equal(read_image(tmp_path / name), wanted)
+    if options:
+        np.testing.assert_array_equal(read_mask(tmp_path / name), wanted)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(("kind", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)])
+def test_exif_turns_sixteen_bit_png(tmp_path, kind, channels, orientation):
+    array = noise(5, 8, channels, dtype=np.uint16)
+    exif = chunk(b"eXIf", turned_by(orientation).tobytes().removeprefix(b"Exif\x00\x00"))
+    (tmp_path / "a.png").write_bytes(
+        png([row.astype(">u2").tobytes() for row in array], 8, depth=16, kind=kind, extra=exif)
+    )
+    small = Image.fromarray((array[..., 0] >> 8).astype(np.uint8))
+    small.save(tmp_path / "b.png", exif=turned_by(orientation))
+    got = read_image(tmp_path / "a.png")
+    np.testing.assert_array_equal(got[..., 0] >> 8, read_image(tmp_path / "b.png")[..., 0])
+    mask = read_mask(tmp_path / "a.png") if kind in (0, 4) else None
+    if mask is not None:
+        np.testing.assert_array_equal(mask, got[..., 0])
+
+
+@pytest.mark.parametrize(("depth", "kind", "row", "wanted"), [
+    (1, 0, b"\xa0", [255, 0, 255]), (2, 0, b"\x1b", [0, 1, 2, 3]), (4, 0, b"\x3f", [3, 15]),
+    (8, 0, b"\x07\xff", [7, 255]),
+    (16, 0, b"\x01\x02\x00\x07", [258, 7]), (8, 4, b"\x07\x00\x09\xff", [7, 9]),
+    (16, 4, b"\x01\x02\x00\x00\x00\x07\xff\xff", [258, 7]),
+    (1, 3, b"\xa0", [1, 0, 1]), (2, 3, b"\x1b", [0, 1, 2, 3]), (4, 3, b"\x3f", [3, 15]), (8, 3, b"\x02\x03", [2, 3]),
+])  # fmt: skip
+@pytest.mark.parametrize("transparent", [False, True])
+def test_masks_of_every_png_depth(tmp_path, depth, kind, row, wanted, transparent):
+    extra = chunk(b"PLTE", bytes(range(48))) if kind == 3 else b""
+    if transparent and kind == 3:
+        extra += chunk(b"tRNS", b"\x00\x80\xff")
+    elif transparent and kind == 0:
+        extra += chunk(b"tRNS", b"\x00\x00")
+    (tmp_path / "m.png").write_bytes(png([row], len(wanted), depth=depth, kind=kind, extra=extra))
+    assert read_mask(tmp_path / "m.png").tolist() == [wanted]
+    if kind == 3:
+        colours = [[3 * value, 3 * value + 1, 3 * value + 2] for value in wanted]
+        assert read_mask(tmp_path / "m.png", colours=True).tolist() == [colours]
+
+
+@pytest.mark.parametrize("largest", [1, 3, 20, 255, 256, 1000, 65535])
+@pytest.mark.parametrize("plain", [False, True])
+def test_pnm_keeps_its_values(tmp_path, largest, plain):
+    """The header of a PNM tells its largest value; decoders like to stretch it to 255."""
+    values = np.array([[0, 1, largest], [largest // 2, largest, 0]])
+    data = (
+        " ".join(map(str, values.ravel())).encode()
+        if plain
+        else values.astype(">u2" if largest > 255 else "u1").tobytes()
+    )
+    for suffix in (".pgm", ".pnm"):
+        path = tmp_path / f"a{suffix}"
+        path.write_bytes(f"P{2 if plain else 5}\n# a remark\n3 2\n{largest}\n".encode() + data)
+        np.testing.assert_array_equal(read_mask(path), values)
+        got = read_image(path)
+        assert got.dtype == (np.uint16 if largest > 255 else np.uint8)
+        np.testing.assert_array_equal(got[..., 0], values)
+
+
+def bomb(path, side=60000):
+    """Write a small file whose header promises side x side pixels."""
+    if path.suffix == ".png":
+        path.write_bytes(png([b"\x00"] * side, side, depth=8, kind=0))
+    elif path.suffix == ".bmp":
+        Image.new("L", (1, 1)).save(path)
+        data = bytearray(path.read_bytes())
+        data[18:26] = struct.pack("<ii", side, side)
+        path.write_bytes(data)
+    elif path.suffix in (".pgm", ".ppm"):
+        path.write_bytes(f"P{5 if path.suffix == '.pgm' else 6}\n{side} {side}\n255\n".encode() + bytes(10))
+    elif path.suffix == ".gif":
+        Image.new("L", (1, 1)).save(path)
+        data = bytearray(path.read_bytes())
+        data[6:10] = struct.pack("<HH", side, side)
+        path.write_bytes(data)
+    elif path.suffix == ".webp":
+        Image.new("RGB", (1, 1)).save(path, lossless=True)
+        data = bytearray(path.read_bytes())
+        data[21:25] = struct.pack("<I", 16382 | 16382 << 14)
+        path.write_bytes(data)
+    elif path.suffix == ".jpg":
+        Image.new("L", (1, 1)).save(path)
+        data = bytearray(path.read_bytes())
+        place = data.index(b"\xff\xc0") + 5
+        data[place : place + 4] = struct.pack(">HH", side, side)
+        path.write_bytes(data)
+    else:
+        tifffile.imwrite(
+            path, shape=(side, side), dtype=np.uint8, tile=(1 << 14, 1 << 14), compression="zlib", data=iter(())
+        )
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".pgm", ".ppm", ".gif", ".webp", ".jpg"])
+def test_bombs_are_refused_by_their_headers(tmp_path, suffix):
+    path = tmp_path / f"bomb{suffix}"
+    bomb(path)
+    for read in (read_image, read_mask):
+        with pytest.raises(AtrousError, match=r"bomb.*pixels") as caught:
+            read(path)
+        assert caught.value.kind == "too-many-pixels"
+
+
+@pytest.mark.parametrize("shape", [(60000, 60000, 1), (1000, 1000, 60000)])
+def test_bombs_of_tiff(tmp_path, shape):
+    path = tmp_path / "bomb.tif"
+    tifffile.imwrite(
+        path, np.zeros((16, 16, 2), np.uint8), photometric="minisblack", planarconfig="contig", metadata=None
+    )
+    with tifffile.TiffFile(path, mode="r+") as file:
+        tags = file.pages[0].tags
+        for name, value in zip(
+            ("ImageLength", "ImageWidth", "SamplesPerPixel", "RowsPerStrip"), (*shape, shape[0]), strict=True
+        ):
+            tags[name].overwrite(value)
+    for read in (read_image, read_mask):
+        with pytest.raises(AtrousError, match=r"bomb.tif: .*pixels") as caught:
+            read(path)
+        assert caught.value.kind == "too-many-pixels"

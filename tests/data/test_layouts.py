@@ -1,5 +1,6 @@
 """Every layout is recognised without being told, and what does not fit is named."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,9 @@ import pytest
 from PIL import Image
 
 from atrous.contract import AtrousError
-from atrous.data import Pair, open_dataset
+from atrous.data import Pair, open_dataset, read_sample
+from atrous.data.layouts import mapillary, recognise, sbd
+from atrous.data.layouts.voc import palette
 from atrous.data.pairs import split_by_hash
 
 
@@ -64,7 +67,7 @@ def test_list_files_make_the_split(tmp_path):
     assert [pair.name for pair in dataset.splits["train"]] == ["images/a", "images/b"]
     assert not dataset.made_split
     (tmp_path / "val.txt").write_text("c\nd\ne\n")
-    with pytest.raises(AtrousError, match=r"2 listed names have no image, first d\. Copy the images"):
+    with pytest.raises(AtrousError, match=r"2 of the listed files are not there, first d\. Copy them"):
         open_dataset(tmp_path)
 
 
@@ -86,6 +89,118 @@ def test_camvid_and_voc(tmp_path):
     (lists / "val.txt").write_text("b\nc\n")
     with pytest.raises(AtrousError, match=r"1 image \(JPEGImages/c.png\) has no mask"):
         open_dataset(voc)
+
+
+def test_voc_of_several_kinds_of_masks(tmp_path):
+    base = tmp_path / "VOCdevkit" / "VOC2012"
+    place(base, *(f"JPEGImages/{x}.png" for x in "abc"), "SegmentationClass/a.png")
+    place(base, *(f"SegmentationClassAug/{x}.png" for x in "abc"))
+    lists = base / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("a\nb\n")
+    (lists / "val.txt").write_text("c\n")
+    found = recognise(tmp_path)
+    assert found.notes == ("the masks are those of SegmentationClassAug/, of 2 folders of masks",)
+    assert [pair.name for pair in found.splits["train"].pairs] == [
+        "VOCdevkit/VOC2012/JPEGImages/a",
+        "VOCdevkit/VOC2012/JPEGImages/b",
+    ]
+    assert found.splits["val"].pairs[0].mask.parent.name == "SegmentationClassAug"
+
+
+def test_voc_masks_in_colours(tmp_path):
+    place(tmp_path, "JPEGImages/a.png", "JPEGImages/b.png")
+    (tmp_path / "SegmentationClass").mkdir()
+    colours = np.array(palette(21), np.uint8)
+    for name in "ab":
+        array = np.repeat(colours[[[0], [15], [2], [20]]], 4, axis=1)
+        array[0, 0] = (224, 224, 192)
+        Image.fromarray(array).save(tmp_path / "SegmentationClass" / f"{name}.png")
+    dataset = open_dataset(tmp_path)
+    labels = read_sample(dataset.splits["train"][0], dataset.space).labels
+    assert labels[:, 0].tolist() == [255, 15, 2, 20]
+
+
+def test_voc_as_labelme_writes_it(tmp_path):
+    place(tmp_path, "JPEGImages/a.png", "JPEGImages/b.png", "SegmentationClassPNG/a.png", "SegmentationClassPNG/b.png")
+    (tmp_path / "class_names.txt").write_text("__ignore__\n_background_\ncat\n")
+    assert open_dataset(tmp_path).space.names == ("_background_", "cat")
+
+
+def test_the_original_of_camvid(tmp_path):
+    for name in ("0001TP_1", "0001TP_2"):
+        place(tmp_path, f"701_StillsRaw_full/{name}.png")
+        mask = np.array([[[0, 0, 0], [64, 0, 128]], [[128, 64, 128], [64, 0, 128]]], np.uint8).repeat(2, 0).repeat(2, 1)
+        (tmp_path / "LabeledApproved_full").mkdir(exist_ok=True)
+        Image.fromarray(mask).save(tmp_path / "LabeledApproved_full" / f"{name}_L.png")
+    colours = tmp_path / "label_colors.txt"
+    colours.write_text("64 0 128\tCar\n128 64 128\t\tRoad Shoulder\n0 0 0 Void\n1 2 Sky\n64 0 128 Bus\n")
+    dataset = open_dataset(tmp_path)
+    assert (dataset.layout, dataset.space.names) == ("camvid", ("Car", "Road Shoulder"))
+    labels = read_sample(dataset.splits["train"][0], dataset.space).labels
+    assert labels[::2, ::2].tolist() == [[255, 0], [1, 0]]
+    assert [problem.detail[:16] for problem in recognise(tmp_path).problems] == ["line 4: '1 2 Sky", "line 5: '64 0 12"]
+    colours.write_text("nothing")
+    with pytest.raises(AtrousError, match=r"label_colors.txt: no line names a class. A line is red green blue name"):
+        recognise(tmp_path)
+
+
+@pytest.mark.parametrize("inner", [("", ""), ("TrainVal_images/", "TrainVal_parsing_annotations/")])
+def test_lip(tmp_path, inner):
+    for split in ("train", "val"):
+        place(tmp_path, f"{inner[0]}{split}_images/a.png", f"{inner[1]}{split}_segmentations/a.png")
+    place(tmp_path, "test_images/t.png")
+    dataset = open_dataset(tmp_path)
+    assert (dataset.layout, len(dataset.space), dataset.space.names[13]) == ("lip", 20, "face")
+    assert {name: len(pairs) for name, pairs in dataset.splits.items()} == {"train": 1, "val": 1, "test": 1}
+
+
+@pytest.mark.parametrize("base", ["", "dataset/"])
+def test_sbd(tmp_path, base):
+    place(tmp_path, *(f"{base}img/{x}.jpg" for x in "ab"))
+    for name in "ab":
+        (tmp_path / base / "cls").mkdir(exist_ok=True)
+        (tmp_path / base / "cls" / f"{name}.mat").touch()
+    (tmp_path / base / "train.txt").write_text("a\n")
+    (tmp_path / base / "val.txt").write_text("b\n")
+    found = recognise(tmp_path)
+    assert (found.layout, found.told.ignore, len(found.told.classes)) == ("sbd", 255, 21)
+    assert [pair.mask.name for pair in found.splits["val"].pairs] == ["b.mat"]
+    assert found.splits["val"].pairs[0].name == f"{base}img/b"
+    assert sbd.recognise(place(tmp_path / "other", "img/a.png", "cls/a.png")) is None
+
+
+def mapillary_labels(*labels):
+    return json.dumps(
+        {"labels": [{"name": name, "readable": short, "color": list(colour)} for name, short, colour in labels]}
+    )
+
+
+@pytest.mark.parametrize("version", ["v1.2/", "v2.0/", ""])
+def test_mapillary(tmp_path, version):
+    for split in ("training", "validation"):
+        place(tmp_path, f"{split}/images/a.png", f"{split}/{version}labels/a.png")
+    place(tmp_path, "testing/images/t.png")
+    config = tmp_path / f"config{'_' * bool(version)}{version.rstrip('/')}.json"
+    labels = [("animal--bird", "Bird", (1, 2, 3)), ("a--line", "Line", (4, 5, 6)), ("b--line", "Line", (7, 8, 9))]
+    config.write_text(mapillary_labels(*labels, ("void--unlabeled", "Unlabeled", (0, 0, 0))), encoding="utf-8-sig")
+    dataset = open_dataset(tmp_path)
+    assert (dataset.layout, dataset.space.names) == ("mapillary", ("Bird", "a--line", "b--line"))
+    assert (dataset.space.values, dataset.space.ignore) == ((0, 1, 2), 3)
+    assert {name: len(pairs) for name, pairs in dataset.splits.items()} == {"train": 1, "val": 1, "test": 1}
+    for text in ("[]", "{", '{"labels": [1]}', '{"labels": [{"name": "a", "color": [1, 2]}]}', '{"labels": null}'):
+        config.write_text(text)
+        with pytest.raises(AtrousError, match=r"json: this is no configuration of Mapillary Vistas .* Copy it from"):
+            recognise(tmp_path)
+    config.unlink()
+    found = mapillary.recognise(tmp_path)
+    assert (found and found.told.ignore) == {"v1.2/": 65, "v2.0/": 123, "": None}[version]
+
+
+def test_a_split_of_mapillary_without_masks(tmp_path):
+    place(tmp_path, "training/images/a.png", "training/v1.2/labels/a.png", "validation/images/b.png")
+    with pytest.raises(AtrousError, match=r"1 image \(validation/images/b.png\) has no mask"):
+        open_dataset(tmp_path)
 
 
 def test_what_cannot_be_recognised(tmp_path):
@@ -126,25 +241,3 @@ def test_the_split_hangs_on_the_name_alone():
     assert half == whole & {pair.name for pair in pairs[::2]}
     for count in (2, 3, 4):
         assert all(split_by_hash(pairs[:count]).values())
-
-
-@pytest.mark.parametrize(
-    ("folder", "layout", "splits", "space", "options"),
-    [
-        ("camvid11", "camvid", {"train": 367, "val": 101}, (11, 11), {}),
-        ("voc2012_animals", "voc", {"train": 220, "val": 245}, (21, 255), {}),
-        ("isbi2012", "folders", {"train": 24, "val": 6}, (2, None), {}),
-        ("cwfid", "folders", {"train": 49, "val": 11}, (3, 255), {}),
-        ("dsb2018", "folders", {"train": 371, "val": 80}, (2, None), {"labels": "instances"}),
-    ],
-)
-def test_real_data(data_dir, folder, layout, splits, space, options):
-    dataset = open_dataset(data_dir / folder, **options)
-    assert dataset.layout == layout
-    assert {name: len(pairs) for name, pairs in dataset.splits.items()} == splits
-    assert (len(dataset.space), dataset.space.ignore) == space
-
-
-def test_real_object_numbers_are_noticed(data_dir):
-    with pytest.raises(AtrousError, match=r"look like object numbers, not classes. Try --labels instances"):
-        open_dataset(data_dir / "dsb2018")

@@ -101,3 +101,81 @@ def test_loading_draws_nothing_from_the_global_generator():
     before = torch.get_rng_state()
     list(loader(crops(), workers=0))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def objects(index, *, channels=3):
+    """A sample with a class in each of its quarters; of which one is labelled as an object."""
+    labels = np.kron(np.array([[0, 1], [2, 255]]), np.ones((10, 12), int)).astype(np.uint8)
+    image = np.repeat((labels[..., None] // 2 + index).astype(np.uint8), channels, 2)
+    return Sample(image=image, labels=labels, instances=np.where(labels == 2, index + 1, 0).astype(np.int32))
+
+
+def brightened(sample, random):
+    return replace(sample, image=sample.image + np.uint8(random.integers(1, 9)))
+
+
+STRONG = {
+    "augment": "strong",
+    "elastic": 3.0,
+    "crops": "balanced",
+    "mosaic": 0.5,
+    "copy_paste": 0.5,
+}
+
+
+@pytest.mark.parametrize(("channels", "of_sample"), [(3, 3), (3, 1), (1, 1), (4, 4)])
+def test_mixed_crops_are_a_function_of_seed_epoch_and_index(channels, of_sample):
+    given = replace(crops(read=partial(objects, channels=of_sample), channels=channels, **STRONG), transform=brightened)
+    again = replace(crops(read=partial(objects, channels=of_sample), channels=channels, **STRONG), transform=brightened)
+    for epoch in range(3):
+        for index in range(7):
+            one, two = given[(epoch, index)], again[(epoch, index)]
+            assert (one[0].shape, one[1].shape) == ((channels, 17, 17), (17, 17))
+            torch.testing.assert_close(one, two, rtol=0, atol=0)
+    assert not torch.equal(given[(0, 0)][0], given[(1, 0)][0])
+
+
+def test_workers_change_nothing_of_what_is_mixed_and_transformed():
+    from torchvision.transforms import v2
+
+    from atrous.data.augmentation import from_torchvision
+
+    given = replace(crops(read=objects, **STRONG), transform=from_torchvision(v2.ColorJitter(0.5)))
+    alone, shared = list(loader(given, workers=0)), list(loader(given, workers=2))
+    assert len(alone) == len(shared) == 3
+    for one, two in zip(alone, shared, strict=True):
+        torch.testing.assert_close(one, two, rtol=0, atol=0)
+
+
+def test_a_transform_comes_before_the_crop():
+    def white(sample, random):
+        return Sample(image=np.full((40, 40, 3), 255, np.uint8), labels=np.full((40, 40), 7, np.uint8))
+
+    image, labels = replace(crops(augment="none"), transform=white)[(0, 0)]
+    assert (image == 255).all()
+    assert (labels == 7).all()
+    with pytest.raises(ValueError, match="a sample without labels came"):
+        replace(crops(), transform=lambda sample, random: replace(sample, labels=None))[(0, 0)]
+
+
+def test_mosaics_and_pasted_objects_come_as_often_as_asked():
+    plain = crops(100, read=objects, augment="none")
+    mixed = crops(100, read=objects, augment="none", mosaic=0.3)
+    same = [torch.equal(plain[(0, index)][0], mixed[(0, index)][0]) for index in range(100)]
+    assert 0.55 < np.mean(same) < 0.85
+    pasted = crops(100, read=objects, augment="none", copy_paste=1.0)
+    changed = [not torch.equal(plain[(0, index)][0], pasted[(0, index)][0]) for index in range(100)]
+    assert np.mean(changed) > 0.9
+
+
+def test_limits_are_the_range_of_gamma_and_noise():
+    read = partial(drawn, dtype=np.uint16)
+    one = replace(crops(read=read, augment="strong"), limits=(0.0, 4095.0))
+    two = replace(crops(read=read, augment="strong"), limits=(0.0, 65535.0))
+    assert any(not torch.equal(one[(0, index)][0], two[(0, index)][0]) for index in range(5))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5])
+def test_planes_are_the_transposed_image(channels):
+    image, _ = crops(channels=channels, read=partial(drawn, channels=channels), augment="none", crop=(20, 24))[(0, 1)]
+    np.testing.assert_array_equal(image.numpy(), drawn(1, channels=channels).image.transpose(2, 0, 1))

@@ -5,6 +5,7 @@ from atrous._core.enlarging import enlarge_argmax
 from atrous._core.implementations import implementation
 from atrous._core.inference import mean_field, peaks, self_response
 from atrous._core.lattice import Lattice, build_lattice, filtered
+from atrous._core.separating import separation_weights
 
 __all__ = [
     "Lattice",
@@ -16,4 +17,5 @@ __all__ = [
     "mean_field",
     "peaks",
     "self_response",
+    "separation_weights",
 ]

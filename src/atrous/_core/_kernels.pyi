@@ -18,6 +18,15 @@ def enlarge_argmax(
     threads: int,
     /,
 ) -> None: ...
+def two_nearest(
+    objects: NDArray[np.int32],
+    farthest: float,
+    reach: int,
+    threads: int,
+    first: NDArray[np.float32],
+    second: NDArray[np.float32],
+    /,
+) -> None: ...
 def variant() -> str: ...
 def use_variant(name: str, /) -> bool: ...
 def lattice_of(

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atrous._core.lattice_twin import filtered, lattice_of, mean_field, peaks
+from atrous._core.separation_twin import two_nearest
 
-__all__ = ["confusion", "enlarge_argmax", "filtered", "lattice_of", "mean_field", "peaks"]
+__all__ = ["confusion", "enlarge_argmax", "filtered", "lattice_of", "mean_field", "peaks", "two_nearest"]
 
 _BLOCK = 1 << 20
 

@@ -80,6 +80,12 @@ def train(  # noqa: PLR0913  (the flags are the recipe's fields, each with its o
     encoder_rate: Annotated[float | None, Parameter(help="The trunk's rate, as a share.")] = None,
     augment: Annotated[Literal["none", "light", "strong"] | None, Parameter(help="How crops are varied.")] = None,
     scale: Annotated[tuple[float, float] | None, Parameter(help="Smallest and largest zoom.")] = None,
+    crops: Annotated[
+        Literal["anywhere", "balanced", "foreground"] | None, Parameter(help="Where crops are taken.")
+    ] = None,
+    elastic: Annotated[float | None, Parameter(help="Elastic displacements, in pixels; U-Net's are 10.")] = None,
+    mosaic: Annotated[float | None, Parameter(help="Chance of a crop made of four images.")] = None,
+    copy_paste: Annotated[float | None, Parameter(help="Chance of objects put in from another image.")] = None,
     compare: Annotated[Literal["resized", "grid"] | None, Parameter(help="Where the loss is taken.")] = None,
     loss_weights: Annotated[
         list[float] | None, Parameter(consume_multiple=True, help="One per output of a network with several losses.")
@@ -122,6 +128,10 @@ def train(  # noqa: PLR0913  (the flags are the recipe's fields, each with its o
         "encoder_rate": encoder_rate,
         "augment": augment,
         "scale": scale,
+        "crops": crops,
+        "elastic": elastic,
+        "mosaic": mosaic,
+        "copy_paste": copy_paste,
         "compare": compare,
         "loss_weights": None if loss_weights is None else tuple(loss_weights),
         "precision": precision,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +19,8 @@ from atrous.data.parts import Source, mask_pixels, path_of
 Progress = Callable[[int, int], None]
 Given = TypeVar("Given")
 Answer = TypeVar("Answer")
+
+_AHEAD = 8
 
 
 @dataclass(frozen=True)
@@ -58,18 +60,31 @@ def workers() -> int:
 def in_threads(
     function: Callable[[Given], Answer], given: Sequence[Given], progress: Progress | None = None
 ) -> list[Answer]:
-    """Return `function` of every item, in order, telling `progress(done, total)` after each."""
-    answers = []
+    """Return `function` of every item, in order, telling `progress(done, total)` after each.
+
+    Only a few items a thread are on their way at any time, so that a hundred thousand need no more memory than their
+    answers.
+    """
+    answers: list[Answer] = []
+    waiting: deque[Future[Answer]] = deque()
     with ThreadPoolExecutor(workers()) as pool:
         try:
-            for done, answer in enumerate(pool.map(function, given), start=1):
-                answers.append(answer)
-                if progress is not None:
-                    progress(done, len(given))
+            for item in given:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > _AHEAD * workers():
+                    _take(waiting, answers, len(given), progress)
+            while waiting:
+                _take(waiting, answers, len(given), progress)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return answers
+
+
+def _take(waiting: deque[Future[Answer]], answers: list[Answer], total: int, progress: Progress | None) -> None:
+    answers.append(waiting.popleft().result())
+    if progress is not None:
+        progress(len(answers), total)
 
 
 def total_pixels(masks: Iterable[MaskCensus], *, coloured: bool) -> Counter[int]:

@@ -28,12 +28,16 @@ _TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 _ORIENTATION = 274
 
 
-def file_bytes(path: Path) -> bytes:
-    """Return what the file holds; raises `AtrousError` for a missing or empty file, a folder, or no permission."""
+def file_bytes(path: Path, *, first: int = -1) -> bytes:
+    """Return what the file holds, or its `first` bytes.
+
+    Raises `AtrousError` for a missing or empty file, a folder, or no permission.
+    """
     if path.is_dir():
         raise AtrousError(f"{path}: this is a folder, and one image file is wanted. Name a file inside it.")
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(first)
     except FileNotFoundError:
         raise AtrousError(f"{path}: no such file. Check the path and its capital letters.") from None
     except OSError as error:
@@ -68,7 +72,9 @@ def opened(path: Path, data: bytes, *, max_pixels: int) -> Image.Image:
             "PNG, JPEG, TIFF, BMP, WebP, GIF and PNM files are read."
         ) from None
     except Image.DecompressionBombError as error:
-        raise AtrousError(f"{path}: {error}. Cut the image into tiles, or save it as TIFF or PNG.") from error
+        raise AtrousError(
+            f"{path}: {error}. Cut the image into tiles, or save it as TIFF or PNG.", kind="too-many-pixels"
+        ) from error
     except DAMAGED as error:
         raise damaged(path, error) from error
     check_pixels(path, image.height, image.width, max_pixels=max_pixels)
@@ -80,7 +86,8 @@ def check_pixels(path: Path, height: int, width: int, *, max_pixels: int) -> Non
     if height * width > max_pixels:
         raise AtrousError(
             f"{path}: {height:,} x {width:,} pixels came, and {max_pixels:,} are accepted. "
-            "Cut the image into tiles, or raise max_pixels."
+            "Cut the image into tiles, or raise max_pixels.",
+            kind="too-many-pixels",
         )
 
 
@@ -138,6 +145,12 @@ def without_alpha(image: Image.Image) -> Image.Image:
         return image
     if image.mode in ("LA", "La", "PA"):
         return image.getchannel(0) if image.mode != "PA" else image.convert("P")
+    return image.convert("RGB")
+
+
+def in_colours(image: Image.Image) -> Image.Image:
+    """Return a palette image in RGB, whatever it says of transparency."""
+    image.info.pop("transparency", None)  # Pillow warns that it is dropped
     return image.convert("RGB")
 
 

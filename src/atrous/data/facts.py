@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atrous.contract import IGNORE
+from atrous.contract import IGNORE, LabelSpace
 from atrous.data.census import Progress, in_threads
 from atrous.data.dataset import Dataset
 from atrous.data.pairs import Pair
@@ -29,18 +29,19 @@ class _Look:
     size: tuple[int, int]
     channels: int
     dtype: str
-    counts: NDArray[np.int64] | None
+    present: NDArray[np.uint8]
+    counts: NDArray[np.int64]
     measured: tuple[int, NDArray[np.float64], NDArray[np.float64], NDArray[Any]] | None
 
 
 def fingerprint(dataset: Dataset, *, limit: int | None = None, progress: Progress | None = None) -> dict[str, Any]:
     """Return what the dataset holds, ready for JSON.
 
-    `splits` (pairs of each), `sizes` (`minimum`, `median`, `maximum`, each (height, width)), `channels`, `dtypes`,
-    `classes` (`name`, `pixels`, `images`), `ignore_pixels`, `sha256` (of names and file sizes), and of up to 200
-    evenly spaced training images `mean` and `std` per channel, in stored units. `low` and `high` are the stored range:
-    0 and 255 for uint8, else the 0.5 and 99.5 percentiles. `limit` looks at no more pairs of each split than that,
-    evenly spaced.
+    `layout`, `count` (of all pairs), `splits` (pairs of each), `sizes` (`minimum`, `median`, `maximum`, each (height,
+    width)), `channels`, `dtypes`, `classes` (`name`, `pixels`, `images`, and `share`, of the pixels that count),
+    `ignore_pixels`, `sha256` (of names and file sizes), and of up to 200 evenly spaced training images `mean` and
+    `std` per channel, in stored units. `low` and `high` are the stored range: 0 and 255 for uint8, else the 0.5 and
+    99.5 percentiles. `limit` looks at no more pairs of each split than that, evenly spaced.
 
     Raises `AtrousError` for a file that cannot be read. Source: the fingerprint of nnU-Net, Isensee et al. 2021.
     """
@@ -49,9 +50,9 @@ def fingerprint(dataset: Dataset, *, limit: int | None = None, progress: Progres
     measured = {pair.name for pair in spaced(training, _MEASURED)}
     looks = in_threads(lambda item: _look(item[1], dataset, measure=item[1].name in measured), chosen, progress)
     sizes = np.array([look.size for look in looks]).reshape(-1, 2)
-    counts = [look.counts for look in looks if look.counts is not None]
-    every = np.array(counts).reshape(-1, 256)
     return {
+        "layout": dataset.layout,
+        "count": sum(len(pairs) for pairs in dataset.splits.values()),
         "splits": {name: len(pairs) for name, pairs in dataset.splits.items()},
         "sizes": {
             name: [int(side) for side in function(sizes, axis=0)] if len(sizes) else []
@@ -59,14 +60,23 @@ def fingerprint(dataset: Dataset, *, limit: int | None = None, progress: Progres
         },
         "channels": sorted({look.channels for look in looks}),
         "dtypes": sorted({look.dtype for look in looks}),
-        "classes": [
-            {"name": name, "pixels": int(every[:, index].sum()), "images": int((every[:, index] > 0).sum())}
-            for index, name in enumerate(dataset.space.names)
-        ],
-        "ignore_pixels": int(every[:, IGNORE].sum()),
+        **_classes(dataset.space, looks),
         **_statistics([look for look in looks if look.measured is not None]),
         "sha256": identity(dataset),
     }
+
+
+def _classes(space: LabelSpace, looks: Sequence[_Look]) -> dict[str, Any]:
+    pixels, images = np.zeros(256, np.int64), np.zeros(256, np.int64)
+    for look in looks:
+        pixels[look.present] += look.counts
+        images[look.present] += 1
+    total = max(1, int(pixels[: len(space)].sum()))
+    classes = [
+        {"name": name, "pixels": int(pixels[index]), "images": int(images[index]), "share": int(pixels[index]) / total}
+        for index, name in enumerate(space.names)
+    ]
+    return {"classes": classes, "ignore_pixels": int(pixels[IGNORE])}
 
 
 def spaced(items: Sequence[Pair], limit: int | None) -> list[Pair]:
@@ -80,12 +90,13 @@ def _look(pair: Pair, dataset: Dataset, *, measure: bool) -> _Look:
     sample = read_sample(pair, dataset.space)
     image = sample.image
     height, width, channels = image.shape
-    counts = None if sample.labels is None else np.bincount(sample.labels.ravel(), minlength=256)
+    counts = np.zeros(256, np.int64) if sample.labels is None else np.bincount(sample.labels.ravel(), minlength=256)
+    present = np.flatnonzero(counts).astype(np.uint8)
     measured = None
     if measure:
         step = max(1, image.size // _SAMPLED)
         measured = (height * width, *_sums(image), image.reshape(-1)[::step].copy())
-    return _Look((height, width), channels, str(image.dtype), counts, measured)
+    return _Look((height, width), channels, str(image.dtype), present, counts[present], measured)
 
 
 def _sums(image: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

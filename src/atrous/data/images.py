@@ -12,6 +12,11 @@ from PIL import Image
 
 from atrous.contract import AtrousError
 from atrous.data import decoders
+from atrous.data.matlab import SUFFIX as MATLAB
+from atrous.data.matlab import read_matlab
+from atrous.data.numpy_files import SUFFIX as NUMPY
+from atrous.data.numpy_files import read_array
+from atrous.data.pnm import is_grey_pnm, read_grey_pnm
 from atrous.data.tiff import read_tiff
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".pgm", ".ppm", ".pnm")
@@ -20,20 +25,20 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", "
 VOLUME_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm")
 """The suffixes of files that hold volumes, whose slices are images."""
 
-_ARRAYS = (".npy",)
-_MASKS_ONLY = (".mat", ".seg")
+_MASKS_ONLY = (MATLAB, ".seg")
 
 MAX_PIXELS = 200_000_000
 """How many pixels one image may have unless the caller says otherwise."""
 
 _KEPT = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.int16), np.dtype(np.float32))
 _WITH_ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
+_LARGEST = 2**31
 _said: list[Path] = []
 
 
 def is_image_name(name: str) -> bool:
     """Say whether a file of this name is taken for an image, or a volume of them."""
-    return name.lower().endswith((*SUFFIXES, *_ARRAYS, *VOLUME_SUFFIXES))
+    return name.lower().endswith((*SUFFIXES, NUMPY, *VOLUME_SUFFIXES))
 
 
 def is_mask_name(name: str) -> bool:
@@ -59,7 +64,8 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[Any
     """Return the image (h, w, c) as stored: uint8, uint16, int16 or float32; three channels are RGB.
 
     Grey has one channel. Alpha is dropped, palettes and CMYK become RGB, one bit becomes 0 and 255, and the EXIF
-    orientation is applied. Other depths become float32 of the same values. Safe to call from many threads.
+    orientation is applied. Other depths become float32 of the same values. Of a `.npy` file all channels are kept;
+    `numpy_files.read_array` says which axis they are. Safe to call from many threads.
 
     Raises `AtrousError` for a file that is missing, empty, no image, truncated, or has more than `max_pixels` pixels
     (the header is read before any pixel is decoded).
@@ -71,14 +77,31 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[Any
     (3, 4, 1)
     """
     path = Path(path)
-    data = decoders.file_bytes(path)
-    if decoders.is_tiff(data):
-        array = read_tiff(path, data, max_pixels=max_pixels, colours=True)
+    if path.suffix.lower() == NUMPY:
+        array = _bits_filled(read_array(path, max_pixels=max_pixels))
     else:
-        image = decoders.opened(path, data, max_pixels=max_pixels)
-        array = decoders.turned(_image_pixels(image, path, data), decoders.orientation(image))
+        array = picture(path, decoders.file_bytes(path), max_pixels=max_pixels)
+    return as_image(array)
+
+
+def as_image(array: NDArray[Any]) -> NDArray[Any]:
+    """Return stored pixels (h, w) or (h, w, c) as an image has them: three axes, one of the four depths."""
     array = array if array.dtype in _KEPT else _kept_depth(array)
     return array if array.ndim == 3 else array[..., None]
+
+
+def picture(path: Path, data: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[Any]:
+    """Return the pixels, (h, w) or (h, w, c), of an image file's bytes; `path` is the name to use in messages."""
+    if decoders.is_tiff(data):
+        return read_tiff(path, data, max_pixels=max_pixels, colours=True)
+    if is_grey_pnm(data):
+        return read_grey_pnm(path, data, max_pixels=max_pixels)
+    image = decoders.opened(path, data, max_pixels=max_pixels)
+    return decoders.turned(_image_pixels(image, path, data), decoders.orientation(image))
+
+
+def _bits_filled(array: NDArray[Any]) -> NDArray[Any]:
+    return array.astype(np.uint8) * np.uint8(255) if array.dtype == bool else array
 
 
 def _image_pixels(image: Image.Image, path: Path, data: bytes) -> NDArray[Any]:
@@ -87,8 +110,7 @@ def _image_pixels(image: Image.Image, path: Path, data: bytes) -> NDArray[Any]:
     if image.mode in _WITH_ALPHA:
         _say_alpha_dropped(path)
     plain = decoders.without_alpha(decoders.loaded(image, path))
-    array = np.array(plain.convert("RGB") if plain.mode == "P" else plain)
-    return array.astype(np.uint8) * np.uint8(255) if array.dtype == bool else array
+    return _bits_filled(np.array(decoders.in_colours(plain) if plain.mode == "P" else plain))
 
 
 def _say_alpha_dropped(path: Path) -> None:
@@ -113,9 +135,11 @@ def read_mask(
 
     A palette file gives its indices, or with `colours=True` the colours behind them; then the answer always is
     (h, w, 3). 16 and 32 bits are kept, alpha is dropped, one bit becomes 0 and 255. The mask's own EXIF orientation is
-    applied; `orientation` (1 to 8) replaces it.
+    applied; `orientation` (1 to 8) replaces it. Of a `.npy` file booleans become 0 and 1, and one channel may be the
+    first axis or the last; of a `.mat` file `matlab.read_matlab` says which matrix is the mask.
 
-    Raises `AtrousError` as `read_image` does, for a JPEG, which changes label values, and for fractions.
+    Raises `AtrousError` as `read_image` does, for a JPEG, which changes label values, for fractions, and for numbers
+    of more than 32 bits.
 
     >>> import tempfile, pathlib
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "mask.png"
@@ -124,14 +148,12 @@ def read_mask(
     7
     """
     path = Path(path)
-    data = decoders.file_bytes(path)
-    if decoders.is_tiff(data):
-        array = read_tiff(path, data, max_pixels=max_pixels, colours=colours, orientation=orientation)
+    if path.suffix.lower() in (NUMPY, MATLAB):
+        read = read_array if path.suffix.lower() == NUMPY else read_matlab
+        array = decoders.turned(read(path, max_pixels=max_pixels), orientation or 1)
     else:
-        image = decoders.opened(path, data, max_pixels=max_pixels)
-        array = _mask_pixels(image, path, data, colours=colours)
-        array = decoders.turned(array, orientation or decoders.orientation(image))
-    array = _integers(_one_channel(array, path), path)
+        array = picture_mask(path, decoders.file_bytes(path), orientation, colours=colours, max_pixels=max_pixels)
+    array = whole_numbers(one_channel(array, path), path)
     if not colours or array.ndim == 3:
         return array
     if array.min() < 0 or array.max() > 255:
@@ -141,19 +163,31 @@ def read_mask(
     return np.repeat(array[..., None], 3, axis=2).astype(np.uint8)
 
 
+def picture_mask(
+    path: Path, data: bytes, orientation: int | None = None, *, colours: bool = False, max_pixels: int = MAX_PIXELS
+) -> NDArray[Any]:
+    """Return the mask in an image file's bytes, before `one_channel` and `whole_numbers`; `path` is for messages."""
+    if decoders.is_tiff(data):
+        return read_tiff(path, data, max_pixels=max_pixels, colours=colours, orientation=orientation)
+    if is_grey_pnm(data):
+        return decoders.turned(read_grey_pnm(path, data, max_pixels=max_pixels), orientation or 1)
+    image = decoders.opened(path, data, max_pixels=max_pixels)
+    array = _mask_pixels(image, path, data, colours=colours)
+    return decoders.turned(array, orientation or decoders.orientation(image))
+
+
 def _mask_pixels(image: Image.Image, path: Path, data: bytes, *, colours: bool) -> NDArray[Any]:
     if decoders.has_deep_colour(image, data):
         return decoders.deep_colour(image, path, data)
     plain = decoders.without_alpha(decoders.loaded(image, path))
-    array = np.array(plain.convert("RGB") if plain.mode == "P" and colours else plain)
+    array = np.array(decoders.in_colours(plain) if plain.mode == "P" and colours else plain)
     if image.format == "JPEG":
         raise AtrousError(
             f"{path}: this mask is a JPEG, which changes label values; {_distinct(array):,} distinct values were "
             "found. Save the masks as PNG, from their source.",
             kind="jpeg-mask",
         )
-    if array.dtype == bool:
-        return array.astype(np.uint8) * np.uint8(255)
+    array = _bits_filled(array)
     steps = decoders.grey_steps(data)
     return array // np.uint8(steps) if steps > 1 else array
 
@@ -172,9 +206,15 @@ def packed(colours: NDArray[Any]) -> NDArray[np.int32]:
     return (red << 16) | (green << 8) | blue
 
 
-def _one_channel(array: NDArray[Any], path: Path) -> NDArray[Any]:
+def one_channel(array: NDArray[Any], path: Path) -> NDArray[Any]:
+    """Return a stored mask as (h, w), or as (h, w, 3) uint8 where its three channels differ.
+
+    Raises `AtrousError` for other numbers of channels, and for colours of more than 8 bits.
+    """
     if array.ndim == 2:
         return array
+    if array.shape[-1] == 1:
+        return array[..., 0]
     if array.shape[-1] != 3:
         raise AtrousError(
             f"{path}: a mask with {array.shape[-1]} channels came; one channel of labels or three of colours are read."
@@ -187,18 +227,35 @@ def _one_channel(array: NDArray[Any], path: Path) -> NDArray[Any]:
     return array
 
 
-def _integers(array: NDArray[Any], path: Path) -> NDArray[Any]:
+def whole_numbers(array: NDArray[Any], path: Path) -> NDArray[Any]:
+    """Return a mask as integers of this machine's byte order: booleans as 0 and 1, whole floats as int32.
+
+    Raises `AtrousError` for fractions, and for numbers that 32 bits do not hold.
+    """
+    if array.dtype == bool:
+        return array.astype(np.uint8)
     if array.dtype.kind != "f":
-        return array.astype(array.dtype.newbyteorder("="), copy=False)
-    if not np.isfinite(array).all() or np.abs(array).max() >= 2**31 or (array != np.round(array)).any():
+        return _narrowed(array.astype(array.dtype.newbyteorder("="), copy=False), path)
+    if not np.isfinite(array).all() or np.abs(array).max() >= _LARGEST or (array != np.round(array)).any():
         raise AtrousError(
             f"{path}: a mask of fractions came; labels are whole numbers. Round it, or save the class of every pixel."
         )
     return array.astype(np.int32)
 
 
+def _narrowed(array: NDArray[Any], path: Path) -> NDArray[Any]:
+    if array.dtype.itemsize <= 4:
+        return array
+    lowest, highest = int(array.min()), int(array.max())
+    if lowest < -_LARGEST or highest >= _LARGEST:
+        raise AtrousError(f"{path}: numbers from {lowest:,} to {highest:,} came; labels have 32 bits. Renumber them.")
+    return array.astype(np.int32)
+
+
 def mask_orientation(image_path: Path) -> int:
     """Return the EXIF orientation of an image file, 1 where there is none; raises `AtrousError` as `read_image`."""
+    if image_path.suffix.lower() == NUMPY:
+        return 1
     data = decoders.file_bytes(image_path)
     return decoders.orientation(decoders.opened(image_path, data, max_pixels=2**62))
 

@@ -13,15 +13,18 @@ from atrous.data.census import unpacked
 from atrous.data.images import mask_orientation, packed
 from atrous.data.pairs import Pair
 from atrous.data.parts import image_pixels, mask_pixels, path_of
+from atrous.data.places import Georeference
 from atrous.data.spaces import label_outside
 
 
 def read_sample(pair: Pair, space: LabelSpace) -> Sample:
     """Return the image as stored, its labels (None without a mask) and, of object numbers, the instances.
 
-    A mask that lies as the camera's sensor did, while its image was turned by EXIF, is turned alike.
+    A mask that lies as the camera's sensor did, while its image was turned by EXIF, is turned alike. Where a part says
+    by `valid() -> (h, w) bool` which pixels of the image hold data, the others are ignored.
 
-    Raises `AtrousError` for files that cannot be read, sizes that differ, and labels outside `space`.
+    Raises `AtrousError` for files that cannot be read, sizes that differ, georeferences that differ by half a pixel or
+    more, and labels outside `space`.
 
     >>> import tempfile
     >>> from atrous.data import write_image
@@ -41,7 +44,8 @@ def read_sample(pair: Pair, space: LabelSpace) -> Sample:
         if orientation >= 5:
             mask = mask_pixels(pair.mask, colours=colours, orientation=orientation)
     refuse_sizes(pair, image.shape[:2], mask.shape[:2])
-    labels = decode(mask, space, path_of(pair.mask))
+    refuse_places(pair, image.shape[:2])
+    labels = _without_data(decode(mask, space, path_of(pair.mask)), pair)
     return Sample(image=image, labels=labels, instances=_instances(pair, mask, space), path=path, place=place)
 
 
@@ -61,6 +65,32 @@ def refuse_sizes(pair: Pair, image: tuple[int, ...], mask: tuple[int, ...]) -> N
             "Make them equal: resize the mask with nearest neighbour, or check the pairing.",
             kind="size-differs",
         )
+
+
+def place_difference(pair: Pair, size: tuple[int, ...]) -> str:
+    """Say in figures where the mask lies instead of where its image does; "" where it does, or one does not tell."""
+    image, mask = getattr(pair.image, "place", None), getattr(pair.mask, "place", None)
+    if not isinstance(image, Georeference) or not isinstance(mask, Georeference):
+        return ""
+    return image.difference(mask, size[0], size[1])
+
+
+def refuse_places(pair: Pair, size: tuple[int, ...]) -> None:
+    """Raise `AtrousError`, with the figures, when image and mask both know where they lie and it is not the same."""
+    different = place_difference(pair, size)
+    if different and pair.mask is not None:
+        raise AtrousError(
+            f"{path_of(pair.mask)}: the mask lies elsewhere than its image {path_of(pair.image)}: {different}. "
+            "Check the pairing, or warp the mask onto the image's grid with nearest neighbour.",
+            kind="place-differs",
+        )
+
+
+def _without_data(labels: NDArray[np.uint8], pair: Pair) -> NDArray[np.uint8]:
+    """Return the labels with those of image pixels that hold no data ignored."""
+    drawn = getattr(pair.image, "valid", None)
+    valid = None if drawn is None else drawn()
+    return labels if valid is None else np.where(valid, labels, np.uint8(IGNORE))
 
 
 def decode(mask: NDArray[Any], space: LabelSpace, path: Path) -> NDArray[np.uint8]:

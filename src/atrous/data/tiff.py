@@ -16,12 +16,16 @@ from atrous.data.decoders import orientation as orientation_of
 
 _ALPHA = (1, 2)  # associated and unassociated alpha; 0 is a channel that the file says nothing about
 _CHANNELS = "SC"
+_CHANNELS_OF_MOST = 16  # channels that an image of the most pixels may have
 
 
 def read_tiff(
-    path: Path, data: bytes, *, max_pixels: int, colours: bool, orientation: int | None = None
+    path: Path, data: bytes, *, max_pixels: int, colours: bool, orientation: int | None = None, alpha: bool = False
 ) -> NDArray[Any]:
-    """Return (h, w) or (h, w, c) as stored, alpha dropped and turned; palettes are colours or indices as asked.
+    """Return (h, w) or (h, w, c) as stored, turned; palettes are colours or indices as asked.
+
+    Alpha is dropped unless `alpha` asks for it. A last channel of a georeferenced file that is marked as alpha and is
+    none, such as near infrared, is a channel like the others.
 
     Raises `AtrousError` for a damaged file, for too many pixels, and for a stack of pages.
     """
@@ -31,9 +35,10 @@ def read_tiff(
         with TiffFile(BytesIO(data)) as file:
             page: Any = file.series[0].keyframe
             check_pixels(path, page.imagelength, page.imagewidth, max_pixels=max_pixels)
+            _check_channels(path, page, max_pixels)
             stored = page.tags.get("Orientation")
             turn = orientation or (int(stored.value) if stored is not None else 1)
-            array = _decoded(file, page, path, colours=colours)
+            array = _decoded(file, page, path, colours=colours, alpha=alpha)
             if array is None:
                 array, turn = _otherwise(path, data, turn, colours=colours)
     except AtrousError:
@@ -43,7 +48,18 @@ def read_tiff(
     return turned(array, turn)
 
 
-def _decoded(file: Any, page: Any, path: Path, *, colours: bool) -> NDArray[Any] | None:
+def _check_channels(path: Path, page: Any, max_pixels: int) -> None:
+    """Raise `AtrousError` where many pixels with many channels each pass what the memory is to be asked for."""
+    values = page.imagelength * page.imagewidth * page.samplesperpixel
+    if values > max_pixels * _CHANNELS_OF_MOST:
+        raise AtrousError(
+            f"{path}: {page.imagelength:,} x {page.imagewidth:,} pixels of {page.samplesperpixel:,} channels came, and "
+            f"{max_pixels * _CHANNELS_OF_MOST:,} values are accepted. Cut the image into tiles, or raise max_pixels.",
+            kind="too-many-pixels",
+        )
+
+
+def _decoded(file: Any, page: Any, path: Path, *, colours: bool, alpha: bool) -> NDArray[Any] | None:
     """Return the pixels, not yet turned, or None for a compression that tifffile leaves to another package."""
     series = file.series[0]
     needless = [axis for axis, size in zip(series.axes, series.shape, strict=True) if axis not in "YX" and size == 1]
@@ -62,13 +78,22 @@ def _decoded(file: Any, page: Any, path: Path, *, colours: bool) -> NDArray[Any]
         return None
     if len(axes) == 3:
         array = np.moveaxis(array, next(axes.index(axis) for axis in axes if axis in _CHANNELS), -1)
+    if array.ndim == 3 and page.extrasamples and page.extrasamples[-1] in _ALPHA and not alpha:
+        array = array if page.is_geotiff and not is_transparency(array[..., -1]) else array[..., :-1]
     return _interpreted(array, page, colours=colours)
+
+
+def is_transparency(channel: NDArray[Any]) -> bool:
+    """Return whether a channel (h, w) holds nothing or everything in most of its pixels, as transparency does.
+
+    GDAL marks the last of four channels as alpha unless it is told otherwise, near infrared too.
+    """
+    largest = np.iinfo(channel.dtype).max if channel.dtype.kind == "u" else 1
+    return bool(((channel == 0) | (channel == largest)).mean() > 0.5)
 
 
 def _interpreted(array: NDArray[Any], page: Any, *, colours: bool) -> NDArray[Any]:
     name = page.photometric.name
-    if array.ndim == 3 and page.extrasamples and page.extrasamples[-1] in _ALPHA:
-        array = array[..., :-1]
     if array.dtype == bool or page.bitspersample == 1:
         array = array.astype(np.uint8) * np.uint8(255)
     if name == "PALETTE" and colours:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -40,7 +40,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # the folder may be a file
+            temporary.unlink(missing_ok=True)
         advice = "choose another format" if error.errno is None else "free some space or choose another folder"
         raise AtrousError(
             f"{path}: could not be written ({error.strerror or error}). What was there before is unchanged; {advice}."
@@ -79,8 +80,10 @@ def write_image(path: str | Path, array: NDArray[Any]) -> None:
     _save(path, Image.fromarray(np.ascontiguousarray(array)))
 
 
-def write_mask(path: str | Path, labels: NDArray[Any], space: LabelSpace) -> None:
+def write_mask(path: str | Path, labels: NDArray[Any], space: LabelSpace, *, values: bool = False) -> None:
     """Write labels (h, w), 0..n-1 and 255, as an index PNG with the colours of `space`; 255 is black.
+
+    With `values` the file holds `space.values` and `space.ignore` instead, which must be numbers from 0 to 255.
 
     Raises `ValueError` for a label that is none, another shape, or a suffix other than .png, and `AtrousError` when
     the disk refuses.
@@ -99,11 +102,27 @@ def write_mask(path: str | Path, labels: NDArray[Any], space: LabelSpace) -> Non
             f"{path}: label {int(labels[outside][0])} is outside 0..{len(space) - 1} and is not the ignore value 255; "
             f"{int(outside.sum()):,} pixels have it or another such"
         )
+    numbers = _numbers(space) if values else np.arange(256, dtype=np.uint8)
     palette = np.zeros((256, 3), np.uint8)
-    palette[: len(space)] = space.colours
-    image = Image.fromarray(np.ascontiguousarray(labels, np.uint8))
+    palette[numbers[: len(space)]] = space.colours
+    image = Image.fromarray(numbers[labels])
     image.putpalette(palette.tobytes())
     _save(path, image)
+
+
+def _numbers(space: LabelSpace) -> NDArray[np.uint8]:
+    """Return what stands for each label in the source's masks; raises `ValueError` where a byte cannot hold it."""
+    ignore = IGNORE if space.ignore is None else space.ignore
+    if space.encoding != "indices" or not all(isinstance(value, int) for value in (*space.values, ignore)):
+        raise ValueError(f"the source's masks hold {space.encoding}, which an index mask cannot; leave values out")
+    numbers = np.array([*space.values, ignore], np.int64)
+    if numbers.min() < 0 or numbers.max() > 255:
+        raise ValueError(
+            f"the source's masks hold {numbers.min():,} to {numbers.max():,}, and a byte 0 to 255; leave values out"
+        )
+    table = np.full(256, numbers[-1], np.uint8)
+    table[: len(space)] = numbers[:-1]
+    return table
 
 
 def _save(path: Path, image: Image.Image) -> None:

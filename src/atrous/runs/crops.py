@@ -37,4 +37,5 @@ def crops_of(
         margin=geometry.margin,
         mirror=pre.padding == "mirror",
         transform=transform,
+        limits=(pre.low, pre.high),
     )

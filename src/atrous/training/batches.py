@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from atrous.contract import Recipe, Sample
-from atrous.data.augmentation import crop_sample
+from atrous.data.augmentation import augmentation_of, copy_paste, crop_sample, mosaic
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,9 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
 
     `read` turns one of `pairs` into a labelled `Sample`; it travels to worker processes, so it is a plain function or
     a `functools.partial` of one. `fill` is what lies outside the image, in stored units,
-    unless it is `mirror`ed; `margin` is how far a crop may reach over the border.
+    unless it is `mirror`ed; `margin` is how far a crop may reach over the border. `transform`, which travels as well,
+    makes another sample of the one that was read, before it is cropped: `data.augmentation.from_torchvision` and
+    `from_albumentations` return such. `limits` are the smallest and the largest stored value, for images of no 8 bits.
     """
 
     pairs: Sequence[Any]
@@ -33,28 +36,54 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
     recipe: Recipe
     margin: int = 0
     mirror: bool = False
+    transform: Callable[[Sample, np.random.Generator], Sample] | None = None
+    limits: tuple[float, float] | None = None
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, Tensor]:
         epoch, index = item
-        random = np.random.default_rng((self.recipe.seed, epoch, index))
-        image, labels = crop_sample(
-            self.read(self.pairs[index]),
-            self.size,
-            random,
-            scale=self.recipe.scale,
-            augment=self.recipe.augment,
-            fill=self.fill,
-            margin=self.margin,
-            mirror=self.mirror,
-        )
-        if image.shape[2] == 1 and self.channels == 3:
-            image = np.repeat(image, 3, 2)
+        image, labels = self._crop(index, np.random.default_rng((self.recipe.seed, epoch, index)))
         if image.dtype != np.uint8:
             image = image.astype(np.float32)
-        return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))), torch.from_numpy(labels)
+        planes = _planes(image)
+        if len(planes) == 1 and self.channels == 3:
+            planes = np.repeat(planes, 3, 0)
+        return torch.from_numpy(planes), torch.from_numpy(labels)
+
+    def _crop(self, index: int, random: np.random.Generator) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        augmentation = augmentation_of(self.recipe)
+        options: dict[str, Any] = {"augmentation": augmentation, "limits": self.limits}
+        around: dict[str, Any] = {"fill": self.fill, "mirror": self.mirror}
+        # Drawn only where it is wanted: the other crops of a seed stay what they are without.
+        if augmentation.mosaic and random.random() < augmentation.mosaic and min(self.size) > 1:
+            indices = [index, *random.integers(len(self.pairs), size=3)]
+            image, labels = mosaic(
+                [self._sample(each, random) for each in indices], self.size, random, **options, **around
+            )
+        else:
+            sample = self._sample(index, random)
+            image, labels = crop_sample(sample, self.size, random, margin=self.margin, **options, **around)
+        if augmentation.copy_paste and random.random() < augmentation.copy_paste:
+            other = self._sample(random.integers(len(self.pairs)), random)
+            image, labels = copy_paste((image, labels), other, random, **options)
+        return image, labels
+
+    def _sample(self, index: int | np.int64, random: np.random.Generator) -> Sample:
+        sample = self.read(self.pairs[int(index)])
+        return sample if self.transform is None else self.transform(sample, random)
+
+
+def _planes(image: NDArray[Any]) -> NDArray[Any]:
+    """Return the image (h, w, c) as planes (c, h, w)."""
+    if image.shape[2] not in (3, 4):
+        return np.ascontiguousarray(image.transpose(2, 0, 1))
+    import cv2
+
+    planes = np.empty((image.shape[2], *image.shape[:2]), image.dtype)
+    cv2.split(image, list(planes))  # a third of the time of a transposed copy
+    return planes
 
 
 class Order(Sampler[list[tuple[int, int]]]):

@@ -21,4 +21,9 @@ struct Axis {
 void enlarge_argmax(const float* logits, std::size_t classes, std::size_t height, std::size_t width, const Axis& rows,
                     const Axis& columns, std::size_t threads, std::uint8_t* labels);
 
+// Writes to first and second[height][width] the squared distances to the nearest pixels of the two nearest distinct
+// objects; 0 is no object. Those over `farthest`, which is `reach` columns at most, are infinite.
+void two_nearest(const std::int32_t* objects, std::size_t height, std::size_t width, float farthest,
+                 std::size_t reach, std::size_t threads, float* first, float* second);
+
 }  // namespace atrous

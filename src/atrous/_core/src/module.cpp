@@ -40,6 +40,12 @@ void enlarge_argmax(Array<const float, nb::ndim<3>> logits, Array<const std::int
                            labels.data());
 }
 
+void two_nearest(Array<const std::int32_t, nb::ndim<2>> objects, float farthest, std::size_t reach, std::size_t threads,
+                 Array<float, nb::ndim<2>> first, Array<float, nb::ndim<2>> second) {
+    atrous::two_nearest(objects.data(), objects.shape(0), objects.shape(1), farthest, reach, threads, first.data(),
+                        second.data());
+}
+
 template <typename Element>
 Element* address(atrous::Room<Element>& room) {
     return room.get();
@@ -158,6 +164,7 @@ NB_MODULE(_kernels, module) {
     module.def("confusion", &confusion, exact(), exact(), exact(), nb::arg(), release());
     module.def("enlarge_argmax", &enlarge_argmax, exact(), exact(), exact(), exact(), exact(), exact(), exact(), exact(),
                nb::arg(), release());
+    module.def("two_nearest", &two_nearest, exact(), nb::arg(), nb::arg(), nb::arg(), exact(), exact(), release());
     module.def("variant", [] { return atrous::kernels().name; });
     module.def("use_variant", &atrous::use_kernels);
     module.def("lattice_of", &lattice_of, exact(), nb::arg());

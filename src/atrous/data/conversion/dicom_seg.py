@@ -1,0 +1,247 @@
+"""A DICOM segmentation for every series, which refers to the images that it was drawn on.
+
+```
+out/patient1_ct.dcm     one file per series, with a segment for every class but the first, which is background
+```
+The segments have the classes' names and colours. Their property is "Tissue", since names are no codes. Pixels to be
+ignored are in no segment. The images stay where they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atrous import __version__
+from atrous.contract import IGNORE, AtrousError, LabelSpace
+from atrous.data.census import Progress, in_threads
+from atrous.data.conversion.placing import Say, counted
+from atrous.data.dataset import Dataset
+from atrous.data.dicom_classes import BACKGROUND
+from atrous.data.dicom_colours import lab_of
+from atrous.data.dicom_files import is_dicom, opened, quietly
+from atrous.data.dicom_headers import header_of, heights
+from atrous.data.dicom_series import Stack, stacks
+from atrous.data.pairs import Pair
+from atrous.data.parts import path_of
+from atrous.data.samples import read_sample
+from atrous.data.writers import atomic
+
+_REPEATED = (
+    "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
+    "StudyTime",
+)  # fmt: skip
+_LONGEST = 64  # letters of a segment's label, by the standard
+
+
+@dataclass(frozen=True)
+class _Series:
+    """A stack, and the pair of every slice that has a mask, by (path, frame)."""
+
+    stack: Stack
+    pairs: dict[tuple[Path, int], Pair]
+
+
+def write(
+    dataset: Dataset,
+    out: Path,
+    *,
+    progress: Progress | None = None,
+    say: Say | None = None,
+    labelmap: bool = False,
+) -> list[Path]:
+    """Write a segmentation per series into `out`, and return their paths.
+
+    Each is BINARY, or with `labelmap` a LABELMAP, which not every viewer reads yet. Slices without mask are left out.
+
+    Raises `AtrousError` for images that are no DICOM, for sources that lack what a segmentation repeats of them, and
+    where highdicom is missing; `ValueError` for a single class, of which nothing would be written.
+    """
+    if len(dataset.space) < 2:
+        raise ValueError(f"{dataset.root}: the only class is background, and a segmentation has one more at least.")
+    _say_names(dataset.space, say)
+    pairs = [pair for members in dataset.splits.values() for pair in members if pair.mask is not None]
+    series = _series(pairs)
+    done, ignored, written = 0, 0, []
+    for each, path in zip(series, _paths(series, dataset.root, out), strict=True):
+        start = done
+
+        def told(count: int, _: int, start: int = start) -> None:
+            if progress is not None:
+                progress(start + count, len(pairs))
+
+        labels = _labels(each, dataset.space, told)
+        done += len(each.pairs)
+        ignored += int((labels == IGNORE).sum())
+        labels[labels == IGNORE] = 0
+        _save(path, each, labels, dataset.space, kind="LABELMAP" if labelmap else "BINARY")
+        written.append(path)
+    if ignored and say is not None:
+        say(f"{counted(ignored, 'pixel')} are to be ignored: they are in no segment, as background is")
+    return written
+
+
+def _say_names(space: LabelSpace, say: Say | None) -> None:
+    """Tell of names that come back otherwise; raises `ValueError` for classes that would become one."""
+    names = space.names[1:]
+    labels = [_label(name) for name in names]
+    if len(set(labels)) < len(labels):
+        twin = next(label for label in labels if labels.count(label) > 1)
+        raise ValueError(
+            f"two classes would be called {twin!r}: segments have names of {_LONGEST} letters. Rename one of them."
+        )
+    longer = [name for name, label in zip(names, labels, strict=True) if label != name]
+    if longer and say is not None:
+        say(f"{counted(len(longer), 'name')} shortened to {_LONGEST} letters without backslashes, first {longer[0]}")
+    if say is not None and any(label.lower() == BACKGROUND for label in labels):
+        say("a class other than the first is called background: readers may take its segment for no object")
+
+
+def _label(name: str) -> str:
+    return name.replace("\\", "/").strip()[:_LONGEST]
+
+
+def _series(pairs: Sequence[Pair]) -> list[_Series]:
+    """Return the stacks that the images of pairs make; raises `AtrousError` for one that is no DICOM."""
+    paths = list(dict.fromkeys(path_of(pair.image) for pair in pairs))
+    foreign = next((path for path in paths if not is_dicom(path)), None)
+    if foreign is not None:
+        raise AtrousError(
+            f"{foreign}: this is no DICOM image, and a DICOM segmentation refers to DICOM images. "
+            "Choose another format, such as masks."
+        )
+    headers = {path: header_of(path) for path in paths}
+    by_frame = {}
+    for pair in pairs:
+        path = path_of(pair.image)
+        by_frame[path, _frame(pair, headers[path].positions, headers[path].orientation)] = pair
+    made, problems = stacks(headers.values())
+    if problems:
+        raise AtrousError(f"{problems[0].path}: {problems[0].detail}. Remove it.", kind=problems[0].kind)
+    return [
+        _Series(
+            stack,
+            {key: by_frame[key] for one in stack.slices if (key := (one.image.path, one.frame)) in by_frame},
+        )
+        for stack in made
+    ]
+
+
+def _frame(pair: Pair, positions: Sequence[Any], orientation: Sequence[float] | None) -> int:
+    """Return the frame that the image of a pair is; slices of a volume are counted along its normal."""
+    frame = getattr(pair.image, "frame", None)
+    if frame is not None:
+        return int(frame)
+    index = int(getattr(pair.image, "index", 0))
+    along = heights(positions, orientation)
+    return index if along is None else sorted(range(len(along)), key=along.__getitem__)[index]
+
+
+def _paths(series: Sequence[_Series], root: Path, out: Path) -> list[Path]:
+    """Return a file for each series, called as its folder is, or its file where that holds many frames."""
+    taken: dict[str, int] = defaultdict(int)
+    found = []
+    for each in series:
+        first = each.stack.first
+        folder = first.path.with_suffix("") if len(first.positions) > 1 else first.path.parent
+        parts = folder.relative_to(root).parts if folder.is_relative_to(root) else (folder.name,)
+        name = re.sub(r"^\.", "_", "_".join(parts)) or root.resolve().name or "series"
+        taken[name.casefold()] += 1
+        count = taken[name.casefold()]
+        found.append(out / f"{name}{'' if count == 1 else f'-{count}'}.dcm")
+    return found
+
+
+def _labels(each: _Series, space: LabelSpace, progress: Progress) -> NDArray[np.uint8]:
+    """Return (slices, h, w) labels of the slices that have a mask."""
+    samples = in_threads(lambda pair: read_sample(pair, space).labels, list(each.pairs.values()), progress)
+    return np.stack([labels for labels in samples if labels is not None])
+
+
+def _save(path: Path, each: _Series, labels: NDArray[np.uint8], space: LabelSpace, *, kind: str) -> None:
+    first = each.stack.first.path
+    try:
+        import highdicom
+    except ImportError as error:
+        raise AtrousError(
+            f'{path}: writing DICOM segmentations needs highdicom: pip install "atrous[medical]"'
+        ) from error
+    sources, labels = _sources(each, labels)
+    try:
+        with quietly():
+            made = highdicom.seg.Segmentation(
+                source_images=sources,
+                pixel_array=labels,
+                segmentation_type=kind,
+                segment_descriptions=_segments(highdicom, space),
+                series_instance_uid=highdicom.UID(),
+                series_number=100,
+                sop_instance_uid=highdicom.UID(),
+                instance_number=1,
+                manufacturer="atrous",
+                manufacturer_model_name="atrous",
+                software_versions=__version__,
+                device_serial_number="0",
+                content_label="SEGMENTATION",
+                series_description="Segmentation",
+            )
+    except (AttributeError, ValueError, TypeError, KeyError) as error:
+        raise AtrousError(
+            f"{first}: no segmentation of this series can be written ({error}). Complete its DICOM headers, "
+            "or choose another format, such as masks."
+        ) from error
+    with atomic(path) as temporary, quietly():
+        made.save_as(temporary)
+
+
+def _sources(each: _Series, labels: NDArray[np.uint8]) -> tuple[list[Any], NDArray[np.uint8]]:
+    """Return the images that a segmentation refers to, without pixels, and labels for all of their frames."""
+    first = each.stack.first
+    if len(first.positions) == 1:
+        return [_source(path) for path, _ in each.pairs], labels
+    whole = np.zeros((len(first.positions), *labels.shape[1:]), np.uint8)
+    whole[[frame for _, frame in each.pairs]] = labels
+    return [_source(first.path)], whole
+
+
+def _source(path: Path) -> Any:
+    """Return an image without pixels whose text is declared as UTF-8, so that names of any script can be added.
+
+    What anonymisation takes away altogether, though it may only be emptied, is empty.
+    """
+    source = opened(path)
+    with quietly():
+        source.decode()
+    source.SpecificCharacterSet = "ISO_IR 192"
+    for name in _REPEATED:
+        if name not in source:
+            setattr(source, name, "")
+    return source
+
+
+def _segments(highdicom: Any, space: LabelSpace) -> list[Any]:
+    from pydicom.sr.codedict import codes
+
+    return [
+        highdicom.seg.SegmentDescription(
+            segment_number=number,
+            segment_label=_label(name),
+            segmented_property_category=codes.SCT.Tissue,
+            segmented_property_type=codes.SCT.Tissue,
+            algorithm_type="MANUAL",
+            display_color=_colour(highdicom, colour),
+        )
+        for number, (name, colour) in enumerate(zip(space.names[1:], space.colours[1:], strict=True), start=1)
+    ]
+
+
+def _colour(highdicom: Any, colour: tuple[int, int, int]) -> Any:
+    lightness, a, b = lab_of(colour)
+    return highdicom.color.CIELabColor(lightness / 65535 * 100, a / 65535 * 255 - 128, b / 65535 * 255 - 128)

@@ -1,0 +1,161 @@
+"""Images that are the same, or nearly: copies that were compressed, resized, brightened or mirrored."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_SIDE = 24
+_SMALLEST = 16
+_MOST = 4_000_000
+_FLAT = 2.0  # of 255: a thumbnail that varies less shows nothing
+_DETAIL_FLAT = 0.4
+_ALIKE = 0.985  # correlation of thumbnails
+_DETAIL_ALIKE = 0.9  # and of what is left of them without their smooth shading
+_BANDS = 5
+_AT_ONCE = 4096
+_CROWDED = 4096  # as many images in a bucket have nothing in common but that they are dark
+
+
+def digest(image: NDArray[Any]) -> bytes | None:
+    """Return a hash of the pixels; None of an image of one value, which says nothing."""
+    first = image.reshape(-1)[0]
+    if (image == first).all():
+        return None
+    hashed = blake2b(f"{image.shape} {image.dtype}".encode(), digest_size=16)
+    hashed.update(np.ascontiguousarray(image).data)
+    return hashed.digest()
+
+
+def grey_of(image: NDArray[Any]) -> NDArray[np.float32]:
+    """Return (h, w), the mean of up to three channels; of more than 4 million pixels only every second or so."""
+    step = max(1, int((image.shape[0] * image.shape[1] / _MOST) ** 0.5))
+    return np.asarray(image[::step, ::step, :3].mean(axis=2, dtype=np.float32))
+
+
+def thumbnail(image: NDArray[Any]) -> bytes | None:
+    """Return 24 x 24 grey bytes, stretched to the same mean and contrast; None where there is too little to see."""
+    import cv2
+
+    if min(image.shape[:2]) < _SMALLEST:
+        return None
+    grey = grey_of(image)
+    if not np.isfinite(grey).all():
+        return None
+    if image.dtype != np.uint8:
+        low, high = float(grey.min()), float(grey.max())
+        grey = (grey - low) * (255 / max(high - low, 1e-6))
+    small = cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+    spread = float(small.std())
+    if not np.isfinite(spread) or spread < _FLAT or _detail(small).std() < _DETAIL_FLAT:
+        return None
+    return np.clip((small - small.mean()) / spread * 32 + 128, 0, 255).round().astype(np.uint8).tobytes()
+
+
+def _detail(small: NDArray[np.float32]) -> NDArray[np.float32]:
+    import cv2
+
+    return small - np.asarray(cv2.blur(small, (5, 5)), np.float32)
+
+
+def identical(digests: Sequence[bytes | None]) -> list[list[int]]:
+    """Return the groups of two or more indices that share a digest."""
+    groups: dict[bytes, list[int]] = defaultdict(list)
+    for index, value in enumerate(digests):
+        if value is not None:
+            groups[value].append(index)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def near_copies(thumbnails: Sequence[bytes | None], splits: Sequence[str]) -> dict[int, tuple[int, bool]]:
+    """Return {index: (index of the image it copies, whether mirrored)} of images nearly equal to one of another split.
+
+    The one that is copied belongs to the earlier split, in the order train, val, test. Candidates share 16 signs of
+    low frequencies, so nothing is compared with everything; those are compared by their thumbnails, with and without
+    their smooth shading.
+    """
+    known = [index for index, value in enumerate(thumbnails) if value is not None]
+    parts = sorted({splits[index] for index in known}, key=("train", "val", "test").index)
+    if len(parts) < 2:
+        return {}
+    pixels = np.frombuffer(b"".join(thumbnails[index] or b"" for index in known), np.uint8).reshape(-1, _SIDE, _SIDE)
+    members = {part: np.array([row for row, index in enumerate(known) if splits[index] == part]) for part in parts}
+    found: dict[int, tuple[int, bool]] = {}
+    for earlier, later in combinations(parts, 2):
+        for mirrored in (False, True):
+            for first, second in _matches(pixels, members[earlier], members[later], mirrored=mirrored):
+                found.setdefault(known[second], (known[first], mirrored))
+    return found
+
+
+def _matches(
+    pixels: NDArray[np.uint8], earlier: NDArray[np.int64], later: NDArray[np.int64], *, mirrored: bool
+) -> Iterator[tuple[int, int]]:
+    seen = pixels[later][:, :, ::-1] if mirrored else pixels[later]
+    keys, wanted = _signs(pixels[earlier]), _signs(seen)
+    done: set[int] = set()
+    for band in range(_BANDS):
+        for ours, theirs in _buckets(keys[:, band], wanted[:, band]):
+            rows = [row for row in theirs if row not in done]
+            if not rows or len(ours) * len(rows) > _CROWDED**2:
+                continue
+            scores = _likeness(pixels[earlier[ours]], seen[rows])
+            best = scores.argmax(axis=0)
+            for row, column in enumerate(rows):
+                if scores[best[row], row] > _ALIKE:
+                    done.add(column)
+                    yield int(earlier[ours[best[row]]]), int(later[column])
+
+
+def _buckets(keys: NDArray[np.uint16], wanted: NDArray[np.uint16]) -> Iterator[tuple[list[int], list[int]]]:
+    buckets: dict[int, list[int]] = defaultdict(list)
+    for row, key in enumerate(keys.tolist()):
+        buckets[key].append(row)
+    asked: dict[int, list[int]] = defaultdict(list)
+    for row, key in enumerate(wanted.tolist()):
+        if key in buckets:
+            asked[key].append(row)
+    for key, rows in asked.items():
+        yield buckets[key], rows
+
+
+def _signs(pixels: NDArray[np.uint8]) -> NDArray[np.uint16]:
+    """Return (n, bands) numbers made of the signs of the lowest frequencies, 16 to a band, the lowest first."""
+    waves = _cosines()
+    order = sorted((row + column, row, column) for row in range(12) for column in range(12))[1 : 1 + 16 * _BANDS]
+    _, rows, columns = np.array(order).T
+    numbers = []
+    for start in range(0, len(pixels), _AT_ONCE):
+        some = pixels[start : start + _AT_ONCE].astype(np.float32) - 128
+        coefficients = (waves @ some @ waves.T)[:, rows, columns]
+        bits = (coefficients > 0).reshape(-1, _BANDS, 16)
+        numbers.append((bits * (1 << np.arange(16))).sum(axis=2).astype(np.uint16))
+    return np.concatenate(numbers)
+
+
+def _cosines() -> NDArray[np.float32]:
+    places, frequencies = np.arange(_SIDE) + 0.5, np.arange(12)
+    return np.cos(np.pi / _SIDE * frequencies[:, None] * places).astype(np.float32)
+
+
+def _likeness(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the correlations (n, m) of thumbnails, 0 where their details differ."""
+    whole = _unit(first.astype(np.float32)) @ _unit(second.astype(np.float32)).T
+    details = _unit(_details(first)) @ _unit(_details(second)).T
+    return np.where(details > _DETAIL_ALIKE, whole, np.float32(0))
+
+
+def _details(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return np.stack([_detail(each.astype(np.float32)) for each in pixels])
+
+
+def _unit(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    flat = pixels.reshape(len(pixels), -1)
+    flat = flat - flat.mean(axis=1, keepdims=True)
+    return np.asarray(flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6), np.float32)

@@ -1,0 +1,678 @@
+"""Small datasets made for the doctor: sound ones of many kinds, and ones with exactly one defect each.
+
+A scene has a shaded, noisy background and a square, a disc and a bar in colours of their own, so that edges of images
+lie where masks have borders, and no two scenes are alike. `SOUND` and `BROKEN` are the tables that tests go through.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from PIL import Image
+
+SIZE = (64, 96)
+TRAIN, VAL = 12, 6
+COLOURS = np.uint8([[0, 0, 0], [200, 30, 30], [30, 200, 60], [40, 60, 220]])
+
+
+def labels_of(seed, size=SIZE):
+    """Return labels (h, w), 0..3, of a scene."""
+    random = np.random.default_rng(seed)
+    height, width = size
+    rows, columns = np.mgrid[:height, :width]
+    labels = np.zeros(size, np.uint8)
+    for value, part in ((1, 0), (2, 1), (3, 2)):
+        row = random.integers(height // 4, 3 * height // 4)
+        column = random.integers(part * width // 3 + width // 9, part * width // 3 + 2 * width // 9)
+        half = random.integers(max(1, height // 10), max(2, height // 6))
+        inside = (abs(rows - row) <= half) & (abs(columns - column) <= half)
+        if value == 2:
+            inside = (rows - row) ** 2 + (columns - column) ** 2 <= half**2
+        elif value == 3:
+            inside = (abs(rows - row) <= half * 1.5) & (abs(columns - column) <= max(1, half // 2))
+        labels[inside] = value
+    return labels
+
+
+def image_of(labels, seed, *, noise=6):
+    """Return the photo (h, w, 3) of labels."""
+    random = np.random.default_rng(seed + 1_000_000)
+    height, width = labels.shape
+    small = random.integers(60, 190, (4, 4, 3), np.uint8)
+    ground = np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC), np.float32)
+    shades = random.integers(-60, 60, (256, 3)) + np.resize([[0, 0, 0], [120, -90, 60], [-90, 120, -60]], (256, 3))
+    image = ground + shades[labels] * (labels > 0)[..., None] + random.normal(0, noise, (*labels.shape, 3))
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def save(path, array):
+    """Write an array as the file's suffix says."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path)
+
+
+def names(train=TRAIN, val=VAL):
+    """Return (split, name, seed) of each pair."""
+    pairs = [("train", index) for index in range(train)] + [("val", index) for index in range(val)]
+    return [(split, f"{split[0]}{index:02d}", index + 1000 * (split == "val")) for split, index in pairs]
+
+
+def write_set(root, *, encode=lambda labels: labels, size=SIZE, train=TRAIN, val=VAL, picture=image_of):
+    """Write images/ and masks/, both with train/ and val/; `encode` makes the mask of labels."""
+    for split, name, seed in names(train, val):
+        labels = labels_of(seed, size)
+        save(root / "images" / split / f"{name}.png", picture(labels, seed))
+        save(root / "masks" / split / f"{name}.png", encode(labels))
+    return root
+
+
+def mask_paths(root):
+    """Return the masks, sorted."""
+    return sorted((root / "masks").rglob("*.png"))
+
+
+# Sound sets -----------------------------------------------------------------------------------------------------------
+
+
+def palette(root):
+    """Palette masks."""
+    write_set(root)
+    for path in mask_paths(root):
+        image = Image.open(path)
+        image.putpalette(COLOURS.tobytes())
+        image.save(path)
+
+
+def objects(root):
+    """Object numbers that differ from mask to mask."""
+
+    def numbered(labels):
+        rows = np.arange(labels.shape[0])[:, None] // 4
+        return ((rows * (labels.shape[1] // 4) + np.arange(labels.shape[1]) // 4 + 1) * (labels > 0)).astype(np.uint16)
+
+    def dense(labels):
+        _, numbers = np.unique(numbered(labels), return_inverse=True)
+        return numbers.reshape(labels.shape).astype(np.uint16)
+
+    write_set(root, encode=dense)
+
+
+def many_classes(root):
+    """Forty classes in stripes, shifted from image to image."""
+
+    def striped(labels):
+        return (np.arange(labels.shape[1]) // 3 + int(labels.sum()) % 40).astype(np.uint8) % 40 + 0 * labels
+
+    write_set(root, encode=striped, size=(48, 120))
+
+
+def deep(root):
+    """Images of 16 bits."""
+    write_set(root, picture=lambda labels, seed: image_of(labels, seed)[..., 0].astype(np.uint16) * 250)
+
+
+def mostly_background(root):
+    """Objects on half of the images only."""
+    write_set(root)
+    for path in mask_paths(root)[::2]:
+        save(path, np.zeros(SIZE, np.uint8))
+
+
+def outlined(root):
+    """A class that is drawn as a thin outline, its value between the two that it parts."""
+
+    def outline(labels):
+        inside = labels > 0
+        core = inside.copy()
+        for axis in (0, 1):
+            for step in (-1, 1):
+                core &= np.roll(inside, step, axis)
+        return inside.astype(np.uint8) + 3 * core.astype(np.uint8)
+
+    write_set(root, encode=outline)
+
+
+def void_border(root):
+    """255 around every object."""
+
+    def bordered(labels):
+        result = labels.copy()
+        for axis in (0, 1):
+            result[np.roll(labels, 1, axis) != labels] = 255
+        return result
+
+    write_set(root, encode=bordered)
+
+
+def film(root):
+    """Frames that hardly differ from one to the next, the clips of train and val apart."""
+    for split, name, seed in names():
+        shift, clip = seed % 1000, 5 + 90 * (split == "val")
+        labels = np.roll(labels_of(clip), shift, axis=1)
+        save(root / "images" / split / f"{name}.png", np.roll(image_of(labels_of(clip), clip), shift, axis=1))
+        save(root / "masks" / split / f"{name}.png", labels)
+
+
+def microscopy(root):
+    """Dark images that share their shading, with a few bright cells."""
+
+    def dark(labels, seed):
+        rows, columns = np.mgrid[-1 : 1 : labels.shape[0] * 1j, -1 : 1 : labels.shape[1] * 1j]
+        shade = 30 - 12 * (rows**2 + columns**2)
+        noise = np.random.default_rng(seed).normal(0, 1.5, labels.shape)
+        return np.clip(shade + 14 * (labels > 0) + noise, 0, 255).astype(np.uint8)
+
+    write_set(root, encode=lambda labels: np.uint8(255) * (labels > 0), picture=dark)
+
+
+def odd_names(root):
+    """Names with spaces, Korean and emoji."""
+    write_set(root)
+    for kind in ("images", "masks"):
+        for place, name in enumerate(("with space", "한국어 사진", "🙂", "a.b.c", "100%")):
+            path = root / kind / "train" / f"t0{place}.png"
+            path.rename(path.with_name(f"{name}.png"))
+
+
+def jpeg_images(root):
+    """Images as JPEG, three of them turned by EXIF, with masks as they are seen."""
+    write_set(root, size=(64, 64))
+    for place, path in enumerate(sorted((root / "images").rglob("*.png"))):
+        image = Image.open(path)
+        exif = Image.Exif()
+        if place < 3:
+            exif[274] = 6
+            image = image.transpose(Image.Transpose.ROTATE_90)
+        image.save(path.with_suffix(".jpg"), quality=92, exif=exif)
+        path.unlink()
+
+
+def grey_among_colour(root):
+    """Some images in grey."""
+    write_set(root)
+    for path in sorted((root / "images").rglob("*.png"))[:4]:
+        Image.open(path).convert("L").save(path)
+
+
+def flattened(root):
+    """Turn split folders into lists, with the paths of another machine."""
+    for split in ("train", "val"):
+        paths = sorted((root / "images" / split).iterdir())
+        (root / f"{split}.txt").write_text("".join(f"/home/a b/data/{path.name}\n" for path in paths))
+        for kind in ("images", "masks"):
+            for path in sorted((root / kind / split).iterdir()):
+                path.rename(root / kind / path.name)
+            (root / kind / split).rmdir()
+
+
+def with_lists(root):
+    """The split in list files."""
+    write_set(root)
+    flattened(root)
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A set without a finding."""
+
+    make: Callable[[Path], Any]
+    options: dict[str, Any] = field(default_factory=dict)
+    encoding: str = "indices"
+
+
+SOUND = {
+    "indices": Sound(write_set),
+    "palette": Sound(palette, encoding="palette"),
+    "colours": Sound(lambda root: write_set(root, encode=lambda labels: COLOURS[labels]), encoding="colours"),
+    "0 and 255": Sound(
+        lambda root: write_set(root, encode=lambda labels: np.uint8(255) * (labels > 0)), encoding="0 and 255"
+    ),
+    "object numbers": Sound(objects, {"labels": "instances"}, "instances"),
+    "16 bits": Sound(deep),
+    "many classes": Sound(many_classes),
+    "tiny images": Sound(lambda root: write_set(root, size=(9, 9))),
+    "mostly background": Sound(mostly_background),
+    "grey levels": Sound(lambda root: write_set(root, encode=lambda labels: np.uint8([0, 128, 254, 64])[labels])),
+    "film": Sound(film),
+    "uneven splits": Sound(lambda root: write_set(root, train=20, val=2)),
+    "outlines": Sound(outlined),
+    "void border": Sound(void_border),
+    "microscopy": Sound(microscopy, encoding="0 and 255"),
+    "odd names": Sound(odd_names),
+    "JPEG images": Sound(jpeg_images),
+    "grey among colour": Sound(grey_among_colour),
+    "lists of another machine": Sound(with_lists),
+    "names given": Sound(write_set, {"classes": ("ground", "square", "disc", "bar")}),
+}
+
+
+# Broken sets ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A set with one defect: `files` are all that the finding names, `remedy` is in its words, `told` in a detail."""
+
+    kind: str
+    make: Callable[[Path], Any]
+    files: tuple[str, ...]
+    remedy: str
+    told: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def changed(change: Callable[[Path], Any], **options: Any) -> Callable[[Path], Any]:
+    """Return a function that writes a sound set and then changes it."""
+
+    def make(root: Path) -> None:
+        write_set(root, **options)
+        change(root)
+
+    return make
+
+
+def every(kind: str, suffix: str = ".png") -> tuple[str, ...]:
+    """Return the paths of all images or masks."""
+    return tuple(f"{kind}/{split}/{name}{suffix}" for split, name, _ in names())
+
+
+def cut_short(root):
+    """End a file in its middle."""
+    path = root / "images/train/t03.png"
+    path.write_bytes(path.read_bytes()[:2000])
+
+
+def bomb(root):
+    """Write a file whose header promises 60,000 x 60,000 pixels."""
+    header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b"")]
+    written = b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    )
+    (root / "images/val/v02.png").write_bytes(b"\x89PNG\r\n\x1a\n" + written)
+
+
+def as_jpeg(array, quality):
+    """Return what is left of an array after JPEG."""
+    file = BytesIO()
+    Image.fromarray(array).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file))
+
+
+def jpeg_mask(root):
+    """Save one mask as JPEG."""
+    path = root / "masks/train/t04.png"
+    Image.open(path).save(path.with_suffix(".jpg"))
+    path.unlink()
+
+
+def photo_as_mask(root):
+    """Put another photo where a mask should be."""
+    (root / "masks/val/v01.png").write_bytes((root / "images/train/t02.png").read_bytes())
+
+
+def dim(labels, seed):
+    """Return a dark grey image without noise, so that most neighbours are equal."""
+    return image_of(labels, seed, noise=0)[..., 0] // 2
+
+
+def jpeg_photo_as_mask(root):
+    """Put a photo where a mask should be, as JPEG."""
+    Image.open(root / "images/val/v01.png").save(root / "masks/val/v01.jpg")
+    (root / "masks/val/v01.png").unlink()
+
+
+def swapped(root):
+    """Exchange the two folders."""
+    (root / "images").rename(root / "other")
+    (root / "masks").rename(root / "images")
+    (root / "other").rename(root / "masks")
+
+
+def smooth(array, factor=1.5):
+    """Return an array made smaller and larger again with interpolation."""
+    image = Image.fromarray(array)
+    small = (round(image.width / factor), round(image.height / factor))
+    return np.asarray(image.resize(small, Image.Resampling.BILINEAR).resize(image.size, Image.Resampling.BILINEAR))
+
+
+def altered(change, *which, kind="masks"):
+    """Return a function that changes the arrays of some files, all of them without names."""
+
+    def change_files(root):
+        for path in [root / name for name in which] or sorted((root / kind).rglob("*.png")):
+            save(path, np.ascontiguousarray(change(np.array(Image.open(path)))))
+
+    return change_files
+
+
+def turned_by_exif(root):
+    """Images whose EXIF turns them by 180 degrees, with masks that lie as the sensor did."""
+    for split, name, _ in names():
+        path = root / "images" / split / f"{name}.png"
+        exif = Image.Exif()
+        if split == "train":
+            exif[274] = 3
+        Image.open(path).save(path.with_suffix(".jpg"), quality=95, exif=exif)
+        path.unlink()
+
+
+def exchanged(labels):
+    """Return a mask in which 255 is the background and 0 the lines around objects."""
+    result = np.where(labels == 0, 255, labels + 4).astype(np.uint8)
+    for axis in (0, 1):
+        result[np.roll(labels, 1, axis) != labels] = 0
+    return result
+
+
+def list_with_a_stranger(root):
+    """Name an image in a list that is not there."""
+    flattened(root)
+    with (root / "val.txt").open("a") as file:
+        file.write("ghost\n")
+
+
+def copied(change):
+    """Return a function that makes one image of val a changed copy of one of train, with its mask."""
+
+    def make(root):
+        image = Image.open(root / "images/train/t05.png")
+        mask = Image.open(root / "masks/train/t05.png")
+        image, mask = change(image, mask)
+        image.save(root / "images/val/v03.png")
+        mask.save(root / "masks/val/v03.png")
+
+    return make
+
+
+def recompressed(image, mask):
+    """Return the pair with its image saved as JPEG of quality 75."""
+    return Image.fromarray(as_jpeg(np.asarray(image), 75)), mask
+
+
+def resized(image, mask):
+    """Return the pair at two thirds."""
+    size = (SIZE[1] * 2 // 3, SIZE[0] * 2 // 3)
+    return image.resize(size, Image.Resampling.BILINEAR), mask.resize(size, Image.Resampling.NEAREST)
+
+
+def brightened(image, mask):
+    """Return the pair with its image brighter and of more contrast."""
+    return Image.fromarray(np.clip(np.asarray(image) * 1.1 + 8, 0, 255).astype(np.uint8)), mask
+
+
+def mirrored(image, mask):
+    """Return the pair mirrored."""
+    turn = Image.Transpose.FLIP_LEFT_RIGHT
+    return image.transpose(turn), mask.transpose(turn)
+
+
+def same(image, mask):
+    """Return the pair."""
+    return image, mask
+
+
+def five_channels(root):
+    """Save one image with five channels."""
+    path = root / "images/train/t02.png"
+    tifffile.imwrite(
+        path.with_suffix(".tif"),
+        np.random.default_rng(0).integers(0, 255, (*SIZE, 5), np.uint8),
+        metadata={"axes": "YXC"},
+    )
+    path.unlink()
+
+
+def without(value, folder):
+    """Return a function that takes a class out of the masks of one split."""
+    return altered(lambda mask: np.where(mask == value, 0, mask), *(f"{folder}/{name}" for name in _files(folder)))
+
+
+def _files(folder):
+    return tuple(f"{name}.png" for split, name, _ in names() if folder.endswith(split))
+
+
+def write_bytes(name, data):
+    """Return a function that overwrites a file."""
+    return lambda root: (root / name).write_bytes(data)
+
+
+def removed(name):
+    """Return a function that removes a file."""
+    return lambda root: (root / name).unlink()
+
+
+def filled(value, *which):
+    """Return a function that fills masks with one value."""
+    return altered(lambda mask: np.full_like(mask, value), *which)
+
+
+NAMES = ("ground", "square", "disc", "bar")
+T4, V1, T2 = "masks/train/t04.png", "masks/val/v01.png", "masks/train/t02.png"
+BLACK_AND_WHITE = {"encode": lambda labels: np.uint8(255) * (labels > 0)}
+IN_COLOURS = {"encode": lambda labels: COLOURS[labels]}
+FAR_APART = {"encode": lambda labels: np.uint8([0, 9, 4, 14])[labels]}
+
+BROKEN = {
+    "image cut short": Broken("unreadable-file", changed(cut_short), ("images/train/t03.png",), "Copy the files again"),
+    "mask of no bytes": Broken("unreadable-file", changed(write_bytes(T4, b"")), (T4,), "Copy the files", "0 bytes"),
+    "text as image": Broken(
+        "unreadable-file",
+        changed(write_bytes("images/val/v00.png", b"not an image")),
+        ("images/val/v00.png",),
+        "remove them",
+        "this is not an image",
+    ),
+    "decompression bomb": Broken(
+        "too-many-pixels", changed(bomb), ("images/val/v02.png",), "tiles", "60,000 x 60,000 pixels came"
+    ),
+    "mask as JPEG": Broken("jpeg-mask", changed(jpeg_mask), ("masks/train/t04.jpg",), "Save the masks as PNG"),
+    "photo as mask": Broken("mask-is-image", changed(photo_as_mask), (V1,), "pictures", "as in a picture"),
+    "dark image as mask": Broken(
+        "mask-is-image",
+        changed(lambda root: (root / V1).write_bytes((root / "images/val/v01.png").read_bytes()), picture=dim),
+        (V1,),
+        "pictures",
+        "the very pixels of its image",
+    ),
+    "JPEG photo as mask": Broken(
+        "mask-is-image", changed(jpeg_photo_as_mask), ("masks/val/v01.jpg",), "pictures", "as in a picture"
+    ),
+    "folders swapped": Broken("mask-is-image", changed(swapped), every("masks"), "rename", "seem to be swapped"),
+    "indices resized with interpolation": Broken(
+        "anti-aliased-mask", changed(altered(smooth, T4, V1), **FAR_APART), (T4, V1), "nearest neighbour", "in between"
+    ),
+    "colours resized with interpolation": Broken(
+        "anti-aliased-mask", changed(altered(smooth, T4), **IN_COLOURS), (T4,), "nearest neighbour", "in between"
+    ),
+    "all colours resized": Broken(
+        "anti-aliased-mask", changed(altered(smooth), **IN_COLOURS), every("masks"), "nearest neighbour"
+    ),
+    "colours through JPEG": Broken(
+        "anti-aliased-mask",
+        changed(altered(lambda mask: as_jpeg(mask, 75), V1), **IN_COLOURS),
+        (V1,),
+        "without JPEG",
+        "as JPEG leaves them",
+    ),
+    "indices through JPEG": Broken(
+        "anti-aliased-mask",
+        changed(altered(lambda mask: as_jpeg(mask, 90), T4), encode=lambda labels: np.uint8([0, 40, 80, 120])[labels]),
+        (T4,),
+        "without JPEG",
+    ),
+    "one soft mask": Broken(
+        "soft-mask", changed(altered(smooth, T4), **BLACK_AND_WHITE), (T4,), "Round them at one half", "in between"
+    ),
+    "all masks soft": Broken(
+        "soft-mask", changed(altered(smooth), **BLACK_AND_WHITE), every("masks"), "Round them at one half"
+    ),
+    "object numbers": Broken("object-numbers", objects, every("masks"), "--labels instances", "run from 1 to"),
+    "values beyond a byte": Broken(
+        "classes-unknown",
+        changed(lambda root: None, encode=lambda labels: labels.astype(np.uint16) * 900),
+        every("masks"),
+        "classes.json",
+        "values from 0 to 2,700",
+    ),
+    "another size": Broken(
+        "size-differs",
+        changed(altered(lambda mask: mask[:-2, :-3], T4)),
+        (T4,),
+        "nearest neighbour",
+        "62 x 93 (height x width) and its image 64 x 96",
+    ),
+    "height and width exchanged": Broken(
+        "axes-swapped", changed(altered(lambda mask: mask.T, T4, V1)), (T4, V1), "Transpose", "96 x 64"
+    ),
+    "all masks mirrored": Broken(
+        "orientation-differs",
+        changed(altered(lambda mask: mask[:, ::-1])),
+        every("masks"),
+        "Turn them",
+        "mirrored left to right",
+    ),
+    "all masks transposed": Broken(
+        "orientation-differs",
+        changed(altered(lambda mask: mask.T), size=(64, 64)),
+        every("masks"),
+        "Turn them",
+        "transposed",
+    ),
+    "two masks upside down": Broken(
+        "orientation-differs",
+        changed(altered(lambda mask: mask[::-1], "masks/train/t03.png", "masks/val/v03.png")),
+        ("masks/train/t03.png", "masks/val/v03.png"),
+        "Turn them",
+        "mirrored top to bottom",
+    ),
+    "masks as the sensor saw them": Broken(
+        "orientation-differs",
+        changed(turned_by_exif),
+        tuple(f"masks/train/t{index:02d}.png" for index in range(TRAIN)),
+        "Turn them",
+        "turned by 180 degrees, as the sensor saw it",
+    ),
+    "label outside": Broken(
+        "label-outside",
+        changed(altered(lambda mask: np.where(mask == 3, 22, mask), T4)),
+        (T4,),
+        "Try --labels colours",
+        "label 22 is outside 0..3",
+        {"classes": NAMES},
+    ),
+    "values from 1, names given": Broken(
+        "zero-convention",
+        changed(lambda root: None, encode=lambda labels: labels + np.uint8(1)),
+        every("masks"),
+        "--ignore 0",
+        "0 is never used",
+        {"classes": NAMES},
+    ),
+    "values from 1": Broken(
+        "zero-convention",
+        changed(lambda root: None, encode=lambda labels: labels + np.uint8(1)),
+        every("masks"),
+        "--ignore 0",
+        "reach 4 and 0 is never used",
+    ),
+    "0 is other": Broken(
+        "zero-convention", write_set, every("masks"), "--ignore 0", "3 classes were named", {"classes": NAMES[1:]}
+    ),
+    "0 and 255 exchanged": Broken(
+        "zero-convention", changed(lambda root: None, encode=exchanged), every("masks"), "--ignore 0", "only lines"
+    ),
+    "mask missing": Broken(
+        "image-without-mask", changed(removed(T4)), ("images/train/t04.png",), "Add masks of the same name"
+    ),
+    "image missing": Broken(
+        "mask-without-image", changed(removed("images/val/v01.png")), (V1,), "Add images of the same name"
+    ),
+    "two of a name": Broken(
+        "name-twice",
+        changed(lambda root: save(root / "images/train/t04.bmp", image_of(labels_of(77), 77))),
+        ("images/train/t04.bmp", "images/train/t04.png"),
+        "Remove or rename",
+    ),
+    "listed and not there": Broken(
+        "listed-missing", changed(list_with_a_stranger), ("ghost",), "take their names off the list", "list of val"
+    ),
+    "class not in train": Broken(
+        "class-missing-in-train",
+        changed(without(3, "masks/train")),
+        ("images/val/v00.png",),
+        "Split anew",
+        "class 3 is on 6 images of val and on none of train",
+    ),
+    "class not in val": Broken(
+        "class-missing-in-val",
+        changed(without(2, "masks/val")),
+        ("images/train/t00.png",),
+        "Split anew",
+        "class 2 is on 12 images of train and on none of val",
+    ),
+    "copy through JPEG": Broken(
+        "near-duplicate",
+        changed(copied(recompressed)),
+        ("images/val/v03.png",),
+        "Keep them in one split",
+        "is nearly images/train/t05.png in train",
+    ),
+    "copy resized": Broken(
+        "near-duplicate", changed(copied(resized)), ("images/val/v03.png",), "Keep them in one split"
+    ),
+    "copy brightened": Broken(
+        "near-duplicate", changed(copied(brightened)), ("images/val/v03.png",), "Keep them in one split"
+    ),
+    "copy mirrored": Broken(
+        "near-duplicate",
+        changed(copied(mirrored)),
+        ("images/val/v03.png",),
+        "Keep them in one split",
+        "in train, mirrored",
+    ),
+    "same image in two splits": Broken(
+        "identical-files",
+        changed(copied(same)),
+        ("images/train/t05.png", "images/val/v03.png"),
+        "keep them in one",
+        "same pixels as images/val/v03.png in val",
+    ),
+    "same image twice in train": Broken(
+        "identical-files",
+        changed(
+            lambda root: [
+                (root / kind / "train/t07.png").write_bytes((root / kind / "train/t05.png").read_bytes())
+                for kind in ("images", "masks")
+            ]
+        ),
+        ("images/train/t05.png", "images/train/t07.png"),
+        "Remove all but one",
+    ),
+    "nothing but ignore": Broken(
+        "all-ignore-mask", changed(filled(255, T4)), (T4,), "Label the images", "all 6,144 pixels are ignore"
+    ),
+    "empty masks": Broken("empty-mask", changed(filled(0, T4, V1)), (T4, V1), "Right if the images show nothing else"),
+    "nothing labelled": Broken("nothing-labelled", changed(filled(1)), every("masks"), "Check the export"),
+    "depths mixed": Broken(
+        "mixed-depth",
+        changed(
+            altered(lambda image: image.astype(np.uint16) * 257, "images/train/t01.png"),
+            picture=lambda labels, seed: image_of(labels, seed)[..., 0],
+        ),
+        ("images/train/t01.png",),
+        "one depth",
+        "uint16, and most images have uint8",
+    ),
+    "channels mixed": Broken(
+        "mixed-channels", changed(five_channels), ("images/train/t02.tif",), "same channels", "5, and most"
+    ),
+}
