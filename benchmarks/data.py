@@ -2,7 +2,8 @@
 
     python benchmarks/data.py [--rounds 15] [--size 600x800] [--crop 512]
 
-One process and one thread for everybody, the sides in turn, medians. Every side gets the same image and labels and
+One process and one thread for everybody, the sides in turn, medians of the processor's time: what a core takes for a
+crop, whatever else the machine does. Every side gets the same image and labels and
 gives a crop of both: zoom from one half to two, rotation by up to 20 degrees, shear by up to 5, flips, brightness,
 contrast, saturation and hue; with elastic displacements; and `strong`: perspective, gamma, noise, blur and JPEG as
 well, all of them on every crop. `decode` adds reading the JPEG as each library's users do: ours by `data.read_image`,
@@ -124,15 +125,15 @@ def torchvision_sides(crop: int) -> dict[str, Side]:
 
 
 def median_ms(rounds: int, sides: list[Callable[[], Any]], repeats: int = 4) -> list[float]:
-    """Run the sides in turn and return each one's median milliseconds; the first round is not counted."""
+    """Run the sides in turn and return each one's median milliseconds of a core; the first round is not counted."""
     taken: list[list[float]] = [[] for _ in sides]
     for turn in range(rounds + 1):
         for times, side in zip(taken, sides, strict=True):
             for _ in range(repeats):
-                began = time.perf_counter()
+                began = time.process_time()
                 side()
                 if turn:
-                    times.append(1000 * (time.perf_counter() - began))
+                    times.append(1000 * (time.process_time() - began))
     return [statistics.median(times) for times in taken]
 
 
@@ -219,7 +220,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "street.jpg")
         write_image(path, scene.image)
-        print(f"{height}x{width} to {options.crop}x{options.crop}, RGB of 8 bits and labels, one thread, medians")
+        print(
+            f"{height}x{width} to {options.crop}x{options.crop}, RGB of 8 bits and labels, milliseconds of one core, medians"
+        )
         race(path, scene.labels, options.crop, options.rounds)
     separation(options.rounds)
 

@@ -6,6 +6,7 @@ lie where masks have borders, and no two scenes are alike. `SOUND` and `BROKEN` 
 
 from __future__ import annotations
 
+import json
 import struct
 import zlib
 from collections.abc import Callable
@@ -250,6 +251,7 @@ SOUND = {
     "JPEG images": Sound(jpeg_images),
     "grey among colour": Sound(grey_among_colour),
     "lists of another machine": Sound(with_lists),
+    "COCO": Sound(lambda root: coco(lambda entry, content: None)(root)),
     "names given": Sound(write_set, {"classes": ("ground", "square", "disc", "bar")}),
 }
 
@@ -455,6 +457,36 @@ def filled(value, *which):
     return altered(lambda mask: np.full_like(mask, value), *which)
 
 
+def coco(change):
+    """Return a function that writes a set of COCO with three categories, its annotations changed."""
+
+    def make(root):
+        images, entries = [], []
+        for place in range(TRAIN):
+            labels = labels_of(place)
+            save(root / "images" / f"{place:02d}.png", image_of(labels, place))
+            images.append({"id": place, "file_name": f"{place:02d}.png", "height": SIZE[0], "width": SIZE[1]})
+            for value in (1, 2, 3):
+                rows, columns = np.nonzero(labels == value)
+                top, left, bottom, right = (
+                    int(each) for each in (rows.min(), columns.min(), rows.max(), columns.max())
+                )
+                outline = [left, top, right, top, right, bottom, left, bottom]
+                entry = {"id": len(entries), "image_id": place, "category_id": value, "segmentation": [outline]}
+                entries.append(entry)
+        categories = [{"id": value, "name": NAMES[value]} for value in (1, 2, 3)]
+        content = {"images": images, "annotations": entries, "categories": categories}
+        change(entries[4], content)
+        (root / "coco.json").write_text(json.dumps(content))
+
+    return make
+
+
+def outline_is(segmentation):
+    """Return a function that gives an annotation another outline."""
+    return lambda entry, content: entry.update(segmentation=segmentation)
+
+
 NAMES = ("ground", "square", "disc", "bar")
 T4, V1, T2 = "masks/train/t04.png", "masks/val/v01.png", "masks/train/t02.png"
 BLACK_AND_WHITE = {"encode": lambda labels: np.uint8(255) * (labels > 0)}
@@ -656,6 +688,22 @@ BROKEN = {
         ),
         ("images/train/t05.png", "images/train/t07.png"),
         "Remove all but one",
+    ),
+    "run lengths too short": Broken(
+        "broken-rle",
+        coco(outline_is({"counts": [10, 20], "size": list(SIZE)})),
+        ("coco.json",),
+        "Export the annotations again",
+        "01.png: annotation 4: the run lengths add up to 30",
+    ),
+    "polygon outside": Broken(
+        "shape-outside", coco(outline_is([[5, 5, 140, 5, 140, 30]])), ("coco.json",), "clip them", "beyond the image"
+    ),
+    "category not listed": Broken(
+        "class-unknown", coco(lambda entry, content: entry.update(category_id=9)), ("coco.json",), "Add the category"
+    ),
+    "annotation without outline": Broken(
+        "broken-annotation", coco(outline_is(None)), ("coco.json",), "mend the entries", "it has no outline"
     ),
     "nothing but ignore": Broken(
         "all-ignore-mask", changed(filled(255, T4)), (T4,), "Label the images", "all 6,144 pixels are ignore"

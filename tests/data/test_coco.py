@@ -223,6 +223,7 @@ def test_sizes_that_are_none(tmp_path, height):
     ("categories", "names", "values"),
     [
         (CATEGORIES, ("background", "cat", "dog"), (0, 3, 7)),
+        ([{"id": -2, "name": "x"}, {"id": 3, "name": "cat"}], ("background", "x", "cat"), (0, 1, 2)),
         ([{"id": 0, "name": "x"}, {"id": 3, "name": "cat"}], ("background", "x", "cat"), (0, 1, 2)),
         ([{"id": 3, "name": "cat"}, {"id": 255, "name": "y"}], ("background", "cat", "y"), (0, 1, 2)),
         ([{"id": 10**9, "name": "z"}, {"id": 3, "name": "cat"}], ("background", "cat", "z"), (0, 1, 2)),

@@ -9,7 +9,7 @@ from atrous.contract import AtrousError
 from atrous.data import dicom as images
 from atrous.data.dicom import DicomSlice, read_frame
 from atrous.data.dicom_files import is_dicom, sniffed
-from atrous.data.dicom_headers import header_of
+from atrous.data.dicom_headers import header_of, place_of
 from atrous.data.dicom_series import stacks
 
 RAMP = np.arange(24, dtype=np.int16).reshape(4, 6)
@@ -172,6 +172,30 @@ def test_compression_that_cannot_be_decoded_is_named(dicom, monkeypatch):
         AtrousError, match=r"a\.dcm: .* JPEG-LS Lossless .*cannot be decoded here\. pip install pylibjpeg"
     ):
         read_frame(path)
+
+
+def test_other_syntaxes_are_named_and_lossless_ones_read(dicom):
+    path = dicom.image("a.dcm", RAMP, uid="1.1")
+    dataset = pydicom.dcmread(path)
+    dataset.compress(pydicom.uid.RLELossless)
+    dataset.save_as(path)
+    assert np.array_equal(read_frame(path)[..., 0], RAMP)
+    video = dicom.image("b.dcm", RAMP, uid="1.2")
+    dataset = pydicom.dcmread(video)
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.MPEG2MPML
+    dataset.PixelData = pydicom.encaps.encapsulate([b"xx"])
+    dataset["PixelData"].VR = "OB"
+    dataset.save_as(video)
+    with pytest.raises(AtrousError, match=r"b\.dcm: the transfer syntax MPEG2 .* is not one of images"):
+        read_frame(video)
+
+
+def test_pictures_without_a_place(dicom):
+    gone = dict.fromkeys(("PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "FrameOfReferenceUID"))
+    header = header_of(dicom.image("a.dcm", RAMP, uid="1.1", **gone))
+    assert (header.spacing, header.orientation, header.positions) == (None, None, (None,))
+    assert place_of(header, 1.0) is None
+    assert images.header(header.path).affine is None
 
 
 def test_nonsense_in_the_header_is_named(dicom):

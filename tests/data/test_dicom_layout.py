@@ -176,6 +176,24 @@ def test_what_does_not_fit_is_a_problem(dicom, tmp_path):
     )
 
 
+def test_overlaps_are_counted_up_to_a_limit(dicom, tmp_path, monkeypatch):
+    monkeypatch.setattr(layout, "_COUNTED_BYTES", 2)
+    dicom.series("ct", 1)
+    dicom.segmentation("a.dcm", [(1, 0, None, ORGAN), (2, 0, None, TUMOUR)], segments=((1, "a"), (2, "b")))
+    found = recognise(tmp_path)
+    assert not found.problems
+    assert found.notes == ("overlaps of segments were counted in the first 0 MiB only",)
+
+
+def test_a_slice_of_another_size_is_left_out(dicom, tmp_path):
+    dicom.series("ct", 2)
+    dicom.image("ct/odd.dcm", np.zeros((6, 4), np.int16), uid="1.2.1.9", z=8)
+    dicom.segmentation("seg.dcm", [(1, 0, None, ORGAN)])
+    found = recognise(tmp_path)
+    assert [(problem.kind, problem.path.name) for problem in found.problems] == [("axes-swapped", "odd.dcm")]
+    assert len(found.splits["train"].pairs) == 2
+
+
 def test_objects_that_are_no_images(dicom, tmp_path):
     dicom.series("ct", 2)
     dicom.segmentation("seg.dcm", [(1, 0, None, ORGAN)])

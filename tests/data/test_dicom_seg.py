@@ -200,6 +200,14 @@ def test_broken_segmentations_are_named(dicom):
         read_segmentation(nameless)
 
 
+def test_compressed_frames(dicom):
+    path = dicom.segmentation("a.dcm", [(1, 0, None, ORGAN * 255)], kind="FRACTIONAL")
+    dataset = pydicom.dcmread(path)
+    dataset.compress(pydicom.uid.RLELossless)
+    dataset.save_as(path)
+    assert np.array_equal(dicom_seg.voxels(path), [ORGAN])
+
+
 def test_a_mask_is_a_plain_value(dicom):
     import pickle
 

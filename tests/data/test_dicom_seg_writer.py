@@ -146,9 +146,12 @@ def test_headers_that_lack_too_much_are_refused(dicom, tmp_path):
         writer.write(dataset_of(tmp_path, images, random_masks(tmp_path, 1)), tmp_path / "out")
 
 
-def test_a_single_class_is_refused(dicom, tmp_path):
+def test_nothing_to_write_is_refused(dicom, tmp_path):
     with pytest.raises(ValueError, match="the only class is background"):
         writer.write(dataset_of(tmp_path, [], [], LabelSpace(names=("all",))), tmp_path / "out")
+    images = [DicomSlice(path) for path in dicom.series("ct", 2)]
+    with pytest.raises(ValueError, match="no image has a mask"):
+        writer.write(dataset_of(tmp_path, images, [None, None]), tmp_path / "out")
 
 
 def test_long_names_are_shortened_and_told(dicom, tmp_path):

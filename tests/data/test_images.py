@@ -360,3 +360,13 @@ def test_bombs_of_tiff(tmp_path, shape):
         with pytest.raises(AtrousError, match=r"bomb.tif: .*pixels") as caught:
             read(path)
         assert caught.value.kind == "too-many-pixels"
+
+
+def test_tiff_without_pixels_is_refused(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, noise(16, 16), metadata=None)
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages[0].tags["ImageLength"].overwrite(0)
+    for read in (read_image, read_mask):
+        with pytest.raises(AtrousError, match=r"a.tif: the image is truncated or damaged \(0 x 16 pixels\)"):
+            read(path)

@@ -160,6 +160,7 @@ def test_older_and_smaller_exports(tmp_path):
         ),
         (region({"choices": ["good"]}, "choices"), None, ""),
         ("nonsense", None, ""),
+        (region(id=[1]), None, ""),
     ],
 )
 def test_broken_regions_become_problems(tmp_path, broken, kind, match):

@@ -100,6 +100,8 @@ def test_texts_without_image(tmp_path):
     ("line", "kind", "match"),
     [
         ("cat 0.1 0.1 0.2 0.2 0.3 0.3", "broken-annotation", "line 2: 'cat 0.1 0.1 0.2 0.2 0.3 0.3' is no class and"),
+        (f"{'9' * 400} 0.1 0.1 0.2 0.2 0.3 0.3", "broken-annotation", "is no class and numbers"),
+        ("1 0.1 0.1 0.2 0.2 0.3 1e999", "broken-annotation", "a coordinate of inf"),
         ("-1 0.1 0.1 0.2 0.2 0.3 0.3", "broken-annotation", "is no class and numbers"),
         ("1 0.1 0.1 0.2 0.2 0.3 nan", "broken-annotation", "is no class and numbers"),
         ("1 0.1 0.1 0.2 0.2 0.3", "broken-annotation", "5 numbers after the class, which are no pairs"),
@@ -169,6 +171,13 @@ def test_names_from_elsewhere(tmp_path):
     (tmp_path / "a.yaml").write_bytes(b"names: [\xff]")
     with pytest.raises(AtrousError, match=r"a.yaml: this is no text in UTF-8"):
         recognise(tmp_path)
+
+
+def test_numbers_of_classes_that_no_byte_holds(tmp_path):
+    place(tmp_path, "images/a.jpg", SQUARE.replace("1", "999999999", 1))
+    found = recognise(tmp_path)
+    assert (found.told.classes, found.told.values) == (("background", "class 999999999"), (0, 1))
+    assert found.splits["train"].pairs[0].mask.read().max() == 1
 
 
 def test_a_class_called_background(tmp_path):

@@ -31,8 +31,8 @@ def separation_weights(
     have no background between them: take a line of it from their labels first.
 
     w_c is the first of `class_weights` in the background and the second in cells; `"balanced"` gives both the same sum,
-    and the mean 1. Where there are fewer than two cells there is nothing to separate, and the second term is 0. A map of
-    labels will do where each class is one object. `threads` defaults to one per processor, fewer for small maps.
+    and the mean 1. Where there are fewer than two cells there is nothing to separate, and the second term is 0. A map
+    of labels will do where each class is one object. `threads` defaults to one per processor, fewer for small maps.
 
     Raises `ValueError` for another dtype or number of axes, negative numbers, numbers over 2,147,483,647, a `sigma`
     that is not above 0, and weights that are negative or no numbers.

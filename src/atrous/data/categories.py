@@ -78,7 +78,7 @@ def classes_of(root: Path, categories: Mapping[int, Category], used: Collection[
     own = next((number for number in kept if categories[number].name.lower() in _BACKGROUND), None)
     unlabelled = background and own is None
     least = 1 if unlabelled else 0
-    keep_ids = all(least <= number <= 254 for number in kept) and (own in (None, 0) or not background)
+    keep_ids = all(least <= number <= 254 for number in kept)
     if own is not None and background:
         kept = [own, *(number for number in kept if number != own)]
         keep_ids = keep_ids and own == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -11,11 +12,14 @@ from pydantic import ValidationError
 
 from atrous.contract import AtrousError, Colour, Encoding, LabelSpace
 from atrous.data.census import MaskCensus, Progress, count_mask, in_threads
+from atrous.data.found import Problem
 from atrous.data.layouts import recognise
 from atrous.data.pairs import Pair, refuse_unpaired, split_by_hash
 from atrous.data.samples import decode, read_sample
 from atrous.data.spaces import space_as_wished, work_out_space
 from atrous.data.wishes import CLASSES_FILE, Wishes, wished
+
+_COSTS_A_PAIR = ("unreadable-file", "size-differs", "axes-swapped", "orientation-differs", "place-differs")
 
 __all__ = ["Dataset", "Pair", "decode", "open_dataset", "read_sample"]
 
@@ -52,8 +56,11 @@ def open_dataset(
     worked out. `split` names the pairs of each split, as stored; other pairs are left out. Where nothing tells the
     split, one in five is `val`, by a hash of the name; slices of a volume stay together.
 
+    Entries of annotation files that cannot be used are left out, and a warning is logged.
+
     Raises `AtrousError` for a folder that is missing, empty or laid out otherwise, for images or masks alone, for
-    names in `split` that are not there, and for masks whose values are no classes.
+    volumes that cannot be read or do not fit their masks, for names in `split` that are not there, and for masks whose
+    values are no classes.
 
     >>> import tempfile, numpy as np
     >>> from atrous.data import write_image
@@ -66,6 +73,7 @@ def open_dataset(
     root = Path(root)
     found = recognise(root, layout=layout, masks=masks)
     refuse_unpaired(found.splits.values(), root)
+    _refuse_or_warn(found.problems)
     splits, made_split = divided({name: matched.pairs for name, matched in found.splits.items()})
     if split is not None:
         splits, made_split = stored_split(root, splits, split), False
@@ -73,6 +81,19 @@ def open_dataset(
         wishes = wished(root, classes=classes, ignore=ignore, labels=labels, told=found.told)
         space = space_as_wished(wishes) or _space_from_masks(root, found.layout, splits, wishes, progress)
     return Dataset(root, found.layout, splits, space, made_split)
+
+
+def _refuse_or_warn(problems: Sequence[Problem]) -> None:
+    """Raise `AtrousError` for a problem that costs a pair, and log a warning for each kind of the others."""
+    for problem in problems:
+        if problem.kind in _COSTS_A_PAIR:
+            count = sum(other.kind == problem.kind for other in problems)
+            more = f" {count - 1:,} more have such a problem." if count > 1 else ""
+            raise AtrousError(f"{problem.path}: {problem.detail.rstrip('.')}.{more}", kind=problem.kind)
+    for kind in dict.fromkeys(problem.kind for problem in problems):
+        first, *others = (problem for problem in problems if problem.kind == kind)
+        more = f", and {len(others):,} more; atrous inspect lists them" if others else ""
+        logging.getLogger("atrous").warning("%s: %s (%s)%s", first.path, first.detail.rstrip("."), kind, more)
 
 
 def divided(splits: dict[str, tuple[Pair, ...]]) -> tuple[dict[str, tuple[Pair, ...]], bool]:

@@ -5,6 +5,7 @@ A file is one by the letters DICM at byte 128, whatever its name.
 
 from __future__ import annotations
 
+import os
 import struct
 import threading
 import warnings
@@ -20,6 +21,10 @@ SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 
 _SNIFFED = 1024
 _quiet_lock = threading.RLock()
+if hasattr(os, "register_at_fork"):  # a worker that is forked while another thread holds the lock would wait for ever
+    os.register_at_fork(
+        before=_quiet_lock.acquire, after_in_parent=_quiet_lock.release, after_in_child=_quiet_lock.release
+    )
 
 
 @contextmanager

@@ -83,7 +83,9 @@ def cells(path: Path, column: str, index: int) -> Any:
     """Return the value in a row of a column; raises `AtrousError` for a file that is damaged or has become shorter."""
     try:
         if path.suffix.lower() != PARQUET:
-            return _mapped(path, path.stat().st_mtime_ns).column(column)[index].as_py()
+            row = _mapped(path, path.stat().st_mtime_ns).column(column).slice(index, 1)
+            row.validate(full=True)  # a mapped file is believed: places beyond its end would be read
+            return row[0].as_py()
         with _parquet(path) as file:
             for group in range(file.num_row_groups):
                 rows = file.metadata.row_group(group).num_rows

@@ -35,6 +35,8 @@ def read_tiff(
         with TiffFile(BytesIO(data)) as file:
             page: Any = file.series[0].keyframe
             check_pixels(path, page.imagelength, page.imagewidth, max_pixels=max_pixels)
+            if not (page.imagelength and page.imagewidth):
+                raise ValueError(f"{page.imagelength} x {page.imagewidth} pixels")
             _check_channels(path, page, max_pixels)
             stored = page.tags.get("Orientation")
             turn = orientation or (int(stored.value) if stored is not None else 1)

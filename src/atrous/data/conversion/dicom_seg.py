@@ -62,12 +62,14 @@ def write(
     Each is BINARY, or with `labelmap` a LABELMAP, which not every viewer reads yet. Slices without mask are left out.
 
     Raises `AtrousError` for images that are no DICOM, for sources that lack what a segmentation repeats of them, and
-    where highdicom is missing; `ValueError` for a single class, of which nothing would be written.
+    where highdicom is missing; `ValueError` where nothing would be written: for a single class, or no masks.
     """
     if len(dataset.space) < 2:
         raise ValueError(f"{dataset.root}: the only class is background, and a segmentation has one more at least.")
     _say_names(dataset.space, say)
     pairs = [pair for members in dataset.splits.values() for pair in members if pair.mask is not None]
+    if not pairs:
+        raise ValueError(f"{dataset.root}: no image has a mask, and nothing can be written.")
     series = _series(pairs)
     done, ignored, written = 0, 0, []
     for each, path in zip(series, _paths(series, dataset.root, out), strict=True):

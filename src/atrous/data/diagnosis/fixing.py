@@ -159,7 +159,7 @@ def _space(examination: Examination) -> LabelSpace | None:
 
 def _mended_splits(examination: Examination, space: LabelSpace) -> dict[str, tuple[Pair, ...]]:
     looks = examination.looks
-    turns = turning.turned_masks([look.agreement for look in looks], [look.exif for look in looks])
+    turns = examination.turns
     by_file = _kinds_of_files(examination)
     seen: set[bytes] = set()
     splits: dict[str, list[Pair]] = {split: [] for split in examination.splits}

@@ -156,7 +156,7 @@ def _counting(annotations: list[Any]) -> tuple[tuple[dict[str, Any], ...] | None
         return None, 0
     first = next((each for each in valid if each.get("ground_truth")), valid[0])
     results = [region for region in first["result"] if isinstance(region, dict)]
-    labels = {region.get("id"): region["value"].get("labels") for region in results if _is_labels(region)}
+    labels = {str(region.get("id")): region["value"].get("labels") for region in results if _is_labels(region)}
     return tuple(_with_labels(region, labels) for region in results if not _is_labels(region)), len(valid) - 1
 
 
@@ -164,11 +164,12 @@ def _is_labels(region: dict[str, Any]) -> bool:
     return region.get("type") == "labels" and isinstance(region.get("value"), dict)
 
 
-def _with_labels(region: dict[str, Any], labels: dict[Any, Any]) -> dict[str, Any]:
+def _with_labels(region: dict[str, Any], labels: dict[str, Any]) -> dict[str, Any]:
     """Return the region as JSON-MIN writes it: the fields of its value beside the size, and its labels."""
     value = region.get("value")
     shared = {key: region.get(key) for key in ("original_width", "original_height", "image_rotation", "type")}
-    more = {"labels": labels[region.get("id")]} if region.get("id") in labels else {}
+    identity = str(region.get("id"))
+    more = {"labels": labels[identity]} if identity in labels else {}
     return {**more, **(value if isinstance(value, dict) else {}), **shared}
 
 

@@ -33,9 +33,10 @@ from atrous.data.yaml_keys import Value, read_keys
 ACCEPTED = "images/ + labels/ with a text file of polygons for each image (YOLO)"
 _SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 _PEEKED = 20
+_MOST = 253  # the highest number of a class beside the background
 _BEYOND = 0.002  # 1 pixel of 500; the size of the image is not known before it is read
 _NO_SHARE = 2.0
-_NUMBERS = re.compile(r"^\s*\d+(\.0*)?(\s+[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?){4,}\s*$")
+_NUMBERS = re.compile(r"^\s*\d{1,9}(\.0*)?(\s+[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?){4,}\s*$")
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,8 @@ def _classes(
     used = {number for text in read.values() for number, _ in text.outlines}
     names = _names(root, yaml)
     if not names:
-        names = {number: f"class {number}" for number in range(max(used, default=0) + 1)}
+        numbers = used if max(used, default=0) > _MOST else range(max(used, default=0) + 1)
+        names = {number: f"class {number}" for number in numbers}
     strange = sorted(used - set(names))
     if strange:
         count = sum(number not in names for text in read.values() for number, _ in text.outlines)
@@ -171,7 +173,7 @@ def _classes(
 def _names(root: Path, yaml: tuple[Path, dict[str, Value]] | None) -> dict[int, str]:
     names = None if yaml is None else yaml[1]["names"]
     if isinstance(names, dict):
-        strange = next((key for key in names if not key.isdecimal()), None)
+        strange = next((key for key in names if not (key.isdecimal() and len(key) < 10)), None)
         if strange is not None and yaml is not None:
             raise AtrousError(f"{yaml[0]}: the name number {strange!r} came; names are numbered 0, 1, ... Correct it.")
         return {int(key): name for key, name in names.items()}
