@@ -3,10 +3,11 @@
     python benchmarks/data.py [--rounds 15] [--size 600x800] [--crop 512]
 
 One process and one thread for everybody, the sides in turn, medians of the processor's time: what a core takes for a
-crop, whatever else the machine does. Every side gets the same image and labels and
-gives a crop of both: zoom from one half to two, rotation by up to 20 degrees, shear by up to 5, flips, brightness,
-contrast, saturation and hue; with elastic displacements; and `strong`: perspective, gamma, noise, blur and JPEG as
-well, all of them on every crop. `decode` adds reading the JPEG as each library's users do: ours by `data.read_image`,
+crop, whatever else the machine does. Every side gets the same image and labels and gives a crop of both: zoom from one
+half to two, rotation by up to 20 degrees, shear by up to 5, flips, brightness, contrast, saturation and hue; with
+elastic displacements; and `strong`: perspective, gamma, noise, blur and JPEG as well, all of them on every crop.
+
+`decode` adds reading the JPEG as each library's users do: ours by `data.read_image`,
 theirs by OpenCV and by torchvision. The floor is the bytes: one copy of as many pixels and labels as the crop has.
 
 A peer that is not installed is named and left out.
@@ -220,9 +221,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "street.jpg")
         write_image(path, scene.image)
-        print(
-            f"{height}x{width} to {options.crop}x{options.crop}, RGB of 8 bits and labels, milliseconds of one core, medians"
-        )
+        print(f"{height}x{width} to {options.crop}x{options.crop}, RGB of 8 bits and labels, ms of one core, medians")
         race(path, scene.labels, options.crop, options.rounds)
     separation(options.rounds)
 

@@ -6,9 +6,16 @@ import pytest
 
 from atrous import flags, verbs
 from atrous.contract import AtrousError
+from atrous.data.scenes import write_scenes
 from atrous.runs import Feeding
 
 TINY = {"model": "unet", "width": 1 / 32, "options": {"norm": "batch"}, "crop": (48, 48), "batch": 2, "epochs": 1}
+
+
+@pytest.fixture(scope="module")
+def street(tmp_path_factory):
+    """Return a folder of small street scenes."""
+    return write_scenes(tmp_path_factory.mktemp("data") / "street", train=4, val=2, size=(48, 52))
 
 
 def fed(**changes):

@@ -144,7 +144,7 @@ def test_chances_are_chances():
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("channels", [1, 3, 4, 6])
-@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (17, 13)])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (4, 1), (1, 4), (17, 13)])
 def test_strong_takes_any_image_and_leaves_it_as_it_was(dtype, channels, shape):
     image = np.random.default_rng(0).integers(0, 255, (*shape, channels)).astype(dtype)
     before = image.copy()

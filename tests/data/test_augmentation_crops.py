@@ -59,6 +59,18 @@ def test_without_scaling_the_pixel_is_always_there():
     assert np.mean(found) > 0.95
 
 
+def test_a_turn_keeps_the_pixel_of_a_corner_in_the_crop():
+    labels = np.zeros((60, 60), np.uint8)
+    labels[-1, -1] = 5
+    sample = Sample(image=labels[..., None], labels=labels)
+    chosen = replace(NONE, crops="foreground", foreground_share=1.0, rotation=180.0, shear=20.0, perspective=0.1)
+    found = [
+        (crop_sample(sample, (31, 41), np.random.default_rng(seed), augmentation=chosen)[1] == 5).any()
+        for seed in range(100)
+    ]
+    assert np.mean(found) > 0.95
+
+
 def test_weights_choose_the_classes():
     chosen = replace(STILL, crops="balanced", class_weights=(1, 0, 0, 3))
     held = [

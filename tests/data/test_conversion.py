@@ -286,7 +286,7 @@ def test_an_interrupt_leaves_nothing(tmp_path):
 def test_what_is_said_of_it():
     made = Converted("coco", Path("새 폴더"), 1234, 1000, ("a note",))
     assert made.as_text() == "새 폴더: 1,000 images as coco, 1,234 files\n  a note"
-    assert json.loads(made.as_json()) == {
+    assert made.as_json() == {
         "format": "coco", "out": "새 폴더", "files": 1234, "images": 1000, "notes": ["a note"],
     }  # fmt: skip
 

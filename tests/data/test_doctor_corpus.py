@@ -1,7 +1,7 @@
 """The doctor names the one defect of each broken set, by kind, file and remedy, and finds nothing in sound sets."""
 
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -9,10 +9,9 @@ import pytest
 from atrous.data import inspect_dataset
 from atrous.data.diagnosis import REMEDIES
 
-_SPEC = spec_from_file_location("broken_sets", Path(__file__).with_name("broken_sets.py"))
-sets = sys.modules["broken_sets"] = module_from_spec(_SPEC)  # tests are no package, so they import no neighbours
-_SPEC.loader.exec_module(sets)
-BROKEN, SOUND = sets.BROKEN, sets.SOUND
+sys.path.append(str(Path(__file__).parent))  # tests are no package, so they import no neighbours
+_BROKEN, _SOUND = import_module("broken_sets"), import_module("sound_sets")
+BROKEN, SOUND = _BROKEN.BROKEN, _SOUND.SOUND
 
 
 @pytest.mark.parametrize("name", SOUND)

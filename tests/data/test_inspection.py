@@ -2,7 +2,7 @@
 
 import json
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +15,8 @@ from atrous.data.census import in_threads, workers
 from atrous.data.diagnosis import REMEDIES, copies, regions, turning
 from atrous.data.inspection import report as report_of
 
-_SPEC = spec_from_file_location("broken_sets", Path(__file__).with_name("broken_sets.py"))
-sets = sys.modules["broken_sets"] = module_from_spec(_SPEC)  # tests are no package, so they import no neighbours
-_SPEC.loader.exec_module(sets)
+sys.path.append(str(Path(__file__).parent))  # tests are no package, so they import no neighbours
+broken, sets = import_module("broken_sets"), import_module("sound_sets")
 
 
 @pytest.fixture
@@ -81,15 +80,15 @@ def test_a_wrong_value_of_a_colour_and_of_values_with_gaps(tmp_path):
 
 
 def test_several_defects_are_several_findings(sound):
-    sets.altered(np.zeros_like, "masks/train/t01.png")(sound)
+    broken.altered(np.zeros_like, "masks/train/t01.png")(sound)
     (sound / "images/val/v00.png").write_bytes(b"")
-    sets.photo_as_mask(sound)
+    broken.photo_as_mask(sound)
     kinds = [finding.kind for finding in inspect_dataset(sound).findings]
     assert kinds == ["unreadable-file", "mask-is-image", "empty-mask"]
 
 
 def test_a_spoilt_mask_does_not_spoil_the_classes(sound):
-    sets.photo_as_mask(sound)
+    broken.photo_as_mask(sound)
     report = inspect_dataset(sound)
     assert [entry["name"] for entry in report.classes] == ["class 0", "class 1", "class 2", "class 3"]
     assert report.classes[0]["images"] == 17
@@ -107,7 +106,7 @@ def test_object_numbers(tmp_path):
 
 
 def test_soft_masks_in_words(tmp_path):
-    sets.BROKEN["all masks soft"].make(tmp_path)
+    broken.BROKEN["all masks soft"].make(tmp_path)
     assert inspect_dataset(tmp_path).encoding == "soft"
 
 

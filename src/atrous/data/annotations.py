@@ -122,7 +122,7 @@ def corners(values: Any, *, least: int = 3) -> NDArray[np.float64]:
     if array.ndim > 2 or (array.ndim == 2 and array.shape[1] != 2) or array.size % 2:
         raise _broken(f"a polygon of {array.size:,} numbers came, which are no pairs of x and y")
     array = array.astype(np.float64).reshape(-1, 2)
-    if array.size and not (-1e9 < array.min() and array.max() < 1e9):  # which no NaN passes
+    if array.size and not (array.min() > -1e9 and array.max() < 1e9):  # which no NaN passes
         raise _broken("a polygon has a coordinate that is not finite, or far too large")
     if len(array) < least:
         raise _broken(f"a polygon of {len(array)} corners came; {least} or more enclose something")

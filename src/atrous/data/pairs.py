@@ -73,7 +73,7 @@ def _texts_below(folder: Path, wanted: Callable[[str], bool]) -> list[str]:
 def _is_new(place: str, name: str, entered: set[str]) -> bool:
     """Say whether a folder was not entered before, and remember that it was: links may lead round in a circle."""
     real = os.path.realpath(f"{place}{os.sep}{name}")
-    if False:
+    if real in entered:
         return False
     entered.add(real)
     return True

@@ -81,4 +81,6 @@ def _compressed(image: NDArray[Any], quality: int) -> NDArray[Any]:
     grey = image.shape[2] == 1
     stored = image if grey else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     _, code = cv2.imencode(".jpg", stored, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return cv2.imdecode(code, cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR_RGB).reshape(image.shape)
+    if grey:
+        return cv2.imdecode(code, cv2.IMREAD_GRAYSCALE).reshape(image.shape)
+    return cv2.cvtColor(cv2.imdecode(code, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)

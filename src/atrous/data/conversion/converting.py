@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,9 +50,9 @@ class Converted:
         head = f"{self.out}: {self.images:,} images as {self.format}, {self.files:,} files"
         return "\n".join([head, *(f"  {note}" for note in self.notes)])
 
-    def as_json(self) -> str:
-        """Return the same as JSON."""
-        return json.dumps({**asdict(self), "out": str(self.out)}, ensure_ascii=False, indent=1)
+    def as_json(self) -> dict[str, Any]:
+        """Return plain words and numbers."""
+        return {**asdict(self), "out": str(self.out), "notes": list(self.notes)}
 
 
 def convert(
