@@ -224,8 +224,8 @@ class Recipe:
     is rounded up to a size the network takes. `precision` `"auto"` is bfloat16 where the device has matrix units for
     it, else float32. `crops` lie anywhere, about a pixel of a class that is drawn (`"balanced"`), or a third of them
     about one that is not class 0 (`"foreground"`); `elastic` is in pixels of the crop (U-Net: 10); `mosaic` and
-    `copy_paste` are chances. `warm_up` is in steps, a tenth of the run at most. `compare` says where the loss is taken: on
-    logits resized to the labels, or on the network's own grid with the labels decimated. `loss_weights` has a weight
+    `copy_paste` are chances. `warm_up` is in steps, a tenth of the run at most. `compare` says where the loss is taken:
+    on logits resized to the labels, or on the network's own grid with the labels decimated. `loss_weights` has a weight
     per output of a network that is trained on several, the main one first; without any, all are 1.
     """
 

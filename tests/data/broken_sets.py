@@ -128,7 +128,15 @@ def altered(change, *which, kind="masks"):
 
 def blurred(mask):
     """Return a mask that fades over many pixels."""
-    return np.asarray(Image.fromarray(mask).filter(ImageFilter.GaussianBlur(7)))
+    return np.asarray(Image.fromarray(mask).filter(ImageFilter.GaussianBlur(5)))
+
+
+def fringed(mask):
+    """Return a mask with the same three steps of grey around every object."""
+    for grey in (192, 128, 64):
+        near = np.maximum.reduce([np.roll(mask, step, axis) for axis in (0, 1) for step in (-1, 1)])
+        mask = np.where((mask == 0) & (near > 0), np.uint8(grey), mask)
+    return mask
 
 
 def turned_by_exif(root):
@@ -298,10 +306,17 @@ BROKEN = {
     ),
     "probabilities as masks": Broken(
         "soft-mask",
-        changed(altered(blurred), **BLACK_AND_WHITE),
+        changed(altered(blurred), size=(128, 192), **BLACK_AND_WHITE),
         every("masks"),
         "Round them at one half",
         "grey levels",
+    ),
+    "steps of grey around objects": Broken(
+        "soft-mask",
+        changed(altered(fringed), size=(128, 192), **BLACK_AND_WHITE),
+        every("masks"),
+        "Round them at one half",
+        "5 grey levels between 0 and 255",
     ),
     "object numbers": Broken("object-numbers", objects, every("masks"), "--labels instances", "run from 1 to"),
     "values beyond a byte": Broken(

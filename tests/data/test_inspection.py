@@ -216,6 +216,15 @@ def test_copies_are_found_among_thousands():
     assert copies.near_copies(thumbnails, ["train"] * 3001) == {}
 
 
+def test_shared_shading_makes_no_copies():
+    random = np.random.default_rng(0)
+    rows, columns = np.mgrid[-1:1:24j, -1:1:24j]
+    shade = 128 - 60 * (rows**2 + columns**2)
+    thumbnails = [copies.thumbnail(shade[..., None] + random.normal(0, 2, (24, 24, 1))) for _ in range(600)]
+    assert None not in thumbnails
+    assert copies.near_copies(thumbnails, ["train", "val"] * 300) == {}
+
+
 @pytest.mark.parametrize(("shape", "value"), [((8, 8, 3), None), ((64, 64, 3), 7)])
 def test_tiny_and_uniform_images_are_no_copies(shape, value):
     image = np.random.default_rng(1).integers(0, 255, shape, np.uint8) if value is None else np.full(shape, value, "u1")

@@ -9,6 +9,7 @@ from PIL import Image
 
 from atrous.contract import AtrousError
 from atrous.data import Pair, open_dataset, read_sample
+from atrous.data.inspection import inspect_dataset
 from atrous.data.layouts import mapillary, recognise, sbd
 from atrous.data.layouts.voc import palette
 from atrous.data.pairs import split_by_hash
@@ -241,3 +242,31 @@ def test_the_split_hangs_on_the_name_alone():
     assert half == whole & {pair.name for pair in pairs[::2]}
     for count in (2, 3, 4):
         assert all(split_by_hash(pairs[:count]).values())
+
+
+def test_a_folder_around_the_dataset_is_seen_through(tmp_path):
+    place(tmp_path / "unpacked" / "street", "images/a.png", "images/b.png", "masks/a.png", "masks/b.png")
+    (tmp_path / "unpacked" / "__MACOSX").mkdir()
+    (tmp_path / "unpacked" / "street" / "classes.json").write_text('{"names": ["road", "car"]}', "utf-8")
+    dataset = open_dataset(tmp_path / "unpacked")
+    assert (dataset.root, dataset.space.names) == (tmp_path / "unpacked" / "street", ("road", "car"))
+    assert {pair.name for pairs in dataset.splits.values() for pair in pairs} == {"images/a", "images/b"}
+    notes = inspect_dataset(tmp_path / "unpacked").notes
+    assert "the dataset is the folder street/ inside" in notes
+
+
+def test_archives_are_to_be_unpacked(tmp_path):
+    for name in ("images.zip", "masks.tar.gz"):
+        (tmp_path / name).write_bytes(b"PK")
+    with pytest.raises(AtrousError, match=r"this is an archive, and a folder is read. Unpack it, and name the folder."):
+        open_dataset(tmp_path / "images.zip")
+    with pytest.raises(AtrousError, match=r"\(0 image files in all\)\. Unpack images.zip first\. Accepted are: "):
+        open_dataset(tmp_path)
+
+
+def test_an_unknown_layout_and_one_that_is_another(tmp_path):
+    place(tmp_path, "images/a.png", "masks/a.png")
+    with pytest.raises(ValueError, match="layout 'pascal' came; there are camvid, "):
+        open_dataset(tmp_path, layout="pascal")
+    with pytest.raises(AtrousError, match=r"this is not the layout voc. It holds images/, masks/"):
+        open_dataset(tmp_path, layout="voc")

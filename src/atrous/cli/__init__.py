@@ -29,8 +29,8 @@ _TRAINING = ("torch", "timm", "accelerate", "tensorboard")
 for _command in (demo, inspect, convert, bench_data, train, evaluate, predict, refine, crf_tune):
     app.command(_command)
 app.command(import_weights, name="import")
-for _command in (describe, models, doctor):
-    app.command(_command)
+for _about in (describe, models, doctor):
+    app.command(_about)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

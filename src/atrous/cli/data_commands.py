@@ -104,7 +104,13 @@ def bench_data(  # noqa: PLR0913  (what training takes that concerns its speed)
     """Time how fast a folder is read, and how fast the network takes it: which one limits, and what helps."""
     from atrous import verbs
 
-    changes = {"model": model, "encoder": encoder, "batch": batch, "crop": flags.size_of(crop), "augment": augment}
+    changes: dict[str, Any] = {
+        "model": model,
+        "encoder": encoder,
+        "batch": batch,
+        "crop": flags.size_of(crop),
+        "augment": augment,
+    }
     found = verbs.bench_data(
         data,
         cache=cache,

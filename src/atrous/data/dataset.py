@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from atrous.contract import AtrousError, Colour, Encoding, LabelSpace
 from atrous.data.census import MaskCensus, Progress, count_mask, in_threads
-from atrous.data.found import Problem
+from atrous.data.found import Found, Problem
 from atrous.data.layouts import recognise
 from atrous.data.pairs import Pair, refuse_unpaired, split_by_hash
 from atrous.data.samples import decode, read_sample
@@ -70,15 +70,27 @@ def open_dataset(
     >>> open_dataset(root).space.names
     ('class 0', 'class 1')
     """
-    root = Path(root)
-    found = recognise(root, layout=layout, masks=masks)
+    found = recognise(Path(root), layout=layout, masks=masks)
+    wishes = wished(found.root, classes=classes, ignore=ignore, labels=labels, told=found.told)
+    return dataset_in(found, wishes, space=space, split=split, progress=progress)
+
+
+def dataset_in(
+    found: Found,
+    wishes: Wishes,
+    *,
+    space: LabelSpace | None = None,
+    split: Mapping[str, Sequence[str]] | None = None,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Return the dataset of what was found in a folder, as `open_dataset` does."""
+    root = found.root
     refuse_unpaired(found.splits.values(), root)
     _refuse_or_warn(found.problems)
     splits, made_split = divided({name: matched.pairs for name, matched in found.splits.items()})
     if split is not None:
         splits, made_split = stored_split(root, splits, split), False
     if space is None:
-        wishes = wished(root, classes=classes, ignore=ignore, labels=labels, told=found.told)
         space = space_as_wished(wishes) or _space_from_masks(root, found.layout, splits, wishes, progress)
     return Dataset(root, found.layout, splits, space, made_split)
 

@@ -24,8 +24,8 @@ class Found:
     """The splits of a folder, what its layout says of the classes, and what there is to tell.
 
     `notes` are lines that are no problems, such as how many listed paths were of another machine. `problems` are those
-    met while annotation files were read, which do not keep the rest from being used; `layout` is filled in by
-    `recognise`.
+    met while annotation files were read, which do not keep the rest from being used; `layout`, and `root`, the folder
+    that has it, are filled in by `recognise`.
     """
 
     splits: Mapping[str, Matched]
@@ -33,3 +33,4 @@ class Found:
     notes: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
     layout: str = ""
+    root: Path = Path()

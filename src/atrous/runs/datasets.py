@@ -8,23 +8,33 @@ from typing import Any
 
 from atrous.contract import AtrousError, LabelSpace
 from atrous.data import Dataset, Pair, open_dataset
-from atrous.data.dataset import stored_split
+from atrous.data.dataset import dataset_in, stored_split
 from atrous.data.facts import identity
+from atrous.data.layouts import recognise
 from atrous.data.spaces import space_as_wished
-from atrous.data.wishes import CLASSES_FILE, wished
+from atrous.data.wishes import CLASSES_FILE, Wishes, wished
 from atrous.store import model_folder, read_config, read_json
 
 
-def data_of(run: Path, data: str | Path, *, space: LabelSpace | None = None, **layout: Any) -> Dataset:
+def data_of(
+    run: Path,
+    data: str | Path,
+    *,
+    space: LabelSpace | None = None,
+    layout: str | None = None,
+    masks: str | None = None,
+) -> Dataset:
     """Open a folder with a run's classes, and with its split where the folder is the one it was trained on.
 
     `layout` and `masks` say how the folder is laid out, as in `open_dataset`.
     """
     folder = model_folder(run)
     config = read_config(folder)
-    space = _space_in(data, space or config.space, run)
+    found = recognise(Path(data), layout=layout, masks=masks)
+    wishes = wished(found.root, classes=None, ignore=None, labels=None, told=found.told)
+    space = _as_written(wishes, space or config.space, found.root, run)
     stored = next((path for path in (run / "split.json", folder.parent / "split.json") if path.is_file()), None)
-    dataset = open_dataset(data, space=space, **layout)
+    dataset = dataset_in(found, wishes, space=space)
     if stored is None:
         return dataset
     split = read_json(stored)
@@ -81,16 +91,18 @@ def resumed_data(out: Path, data: str | Path, **wishes: Any) -> Dataset:
     return dataset
 
 
-def _space_in(data: str | Path, space: LabelSpace, run: Path) -> LabelSpace:
-    """Return the model's classes as a folder's own `classes.json` writes them; raise where its classes are others."""
-    path = Path(data) / CLASSES_FILE
-    if not path.is_file():
-        return space
-    wishes = wished(Path(data), classes=None, ignore=None, labels=None)
-    if wishes.classes != space.names:
-        raise AtrousError(
-            f"{path}: the classes are {', '.join(wishes.classes or ())}, and {run} was trained on "
-            f"{', '.join(space.names)}; a score needs the same classes in the same order"
-        )
+def _as_written(wishes: Wishes, space: LabelSpace, root: Path, run: Path) -> LabelSpace:
+    """Return the model's classes as a folder writes them, where its `classes.json` or its layout says how.
+
+    Raises `AtrousError` where the folder's classes are others.
+    """
     own = space_as_wished(wishes)
-    return space if own is None else replace(space, values=own.values, ignore=own.ignore, encoding=own.encoding)
+    if wishes.classes in (None, space.names):
+        return space if own is None else replace(space, values=own.values, ignore=own.ignore, encoding=own.encoding)
+    if own is not None and (own.values, own.encoding) == (space.values, space.encoding):
+        return space  # the run was started with names of its own
+    path = root / CLASSES_FILE if (root / CLASSES_FILE).is_file() else root
+    raise AtrousError(
+        f"{path}: the classes are {', '.join(wishes.classes or ())}, and {run} was trained on "
+        f"{', '.join(space.names)}; a score needs the same classes in the same order"
+    )

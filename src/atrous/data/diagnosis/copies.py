@@ -19,6 +19,7 @@ _DETAIL_FLAT = 0.4
 _ALIKE = 0.985  # correlation of thumbnails
 _DETAIL_ALIKE = 0.9  # and of what is left of them without their smooth shading
 _BANDS = 5
+_RIM = 3
 _AT_ONCE = 4096
 _CROWDED = 4096  # as many images in a bucket have nothing in common but that they are dark
 
@@ -36,7 +37,11 @@ def digest(image: NDArray[Any]) -> bytes | None:
 def grey_of(image: NDArray[Any]) -> NDArray[np.float32]:
     """Return (h, w), the mean of up to three channels; of more than 4 million pixels only every second or so."""
     step = max(1, int((image.shape[0] * image.shape[1] / _MOST) ** 0.5))
-    return np.asarray(image[::step, ::step, :3].mean(axis=2, dtype=np.float32))
+    part = image[::step, ::step, :3]
+    grey = part[..., 0].astype(np.float32)
+    for channel in range(1, part.shape[2]):  # three additions are ten times faster than a mean over the last axis
+        grey += part[..., channel]
+    return grey / part.shape[2]
 
 
 def thumbnail(image: NDArray[Any]) -> bytes | None:
@@ -61,7 +66,8 @@ def thumbnail(image: NDArray[Any]) -> bytes | None:
 def _detail(small: NDArray[np.float32]) -> NDArray[np.float32]:
     import cv2
 
-    return small - np.asarray(cv2.blur(small, (5, 5)), np.float32)
+    detail = small - np.asarray(cv2.blur(small, (5, 5)), np.float32)
+    return detail[_RIM:-_RIM, _RIM:-_RIM]  # at its rim a blur mirrors, which leaves shading in
 
 
 def identical(digests: Sequence[bytes | None]) -> list[list[int]]:

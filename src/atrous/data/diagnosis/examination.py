@@ -101,8 +101,8 @@ def examine(
     >>> [(problem.kind, problem.path.name) for problem in examine(root).problems]
     [('image-without-mask', 'b.png')]
     """
-    root = Path(root)
-    found = recognise(root, layout=layout, masks=masks)
+    found = recognise(Path(root), layout=layout, masks=masks)
+    root = found.root
     splits, made_split = datasets.divided({name: matched.pairs for name, matched in found.splits.items()})
     if split is not None:
         splits, made_split = datasets.stored_split(root, splits, split), False
@@ -176,7 +176,7 @@ def _copied(looks: Sequence[Look], root: Path) -> list[Problem]:
     problems = []
     same: set[int] = set()
     for group in copies.identical([look.digest for look in looks]):
-        if len({looks[index].pair.group or index for index in group}) < 2:
+        if len({looks[index].image_path for index in group}) < 2:
             continue  # slices of one volume
         same.update(group)
         for index in group:

@@ -138,7 +138,7 @@ def _with_mask(look: Look, image: NDArray[Any], source: Source, *, colours: bool
         borders=smoothing.borders(mask) if len(census.pixels) >= 4 else smoothing.Borders(),
         agreement=turning.agreement(image, mask),
         thin_zero=_thin_zero(mask, census),
-        areas=regions.region_areas(packed(mask) if mask.ndim == 3 else mask) if count_regions else None,
+        areas=regions.region_areas(packed(mask) if mask.ndim == 3 else mask, census.pixels) if count_regions else None,
     )
 
 

@@ -22,23 +22,27 @@ _FLAT = 0.5
 _FLAT_JPEG = 0.3  # a mask of small shapes in colours that became a JPEG comes down to 0.35
 _FEW = 32
 _MOSTLY = 0.5
+_EXTREME = 0.25
+_MOST = 1_000_000
 
 
 @dataclass(frozen=True)
 class Texture:
     """How many `levels` one channel has, and the share of pixels that equal the one beside them.
 
-    `copy` is said of a mask that holds the very pixels of its image.
+    `extreme` is the share of black and white, which a map of probabilities has much of and a picture little. `copy` is
+    said of a mask that holds the very pixels of its image.
     """
 
     levels: int
     flat: float
+    extreme: float = 0.0
     copy: bool = False
 
     @property
     def picture(self) -> bool:
         """Whether this is a photo or another picture rather than a map of labels."""
-        return self.copy or (self.levels > _LEVELS and self.flat < _FLAT)
+        return self.copy or (self.levels > _LEVELS and self.flat < _FLAT and self.extreme < _EXTREME)
 
     @property
     def label_map(self) -> bool:
@@ -47,14 +51,16 @@ class Texture:
 
 
 def texture(channel: NDArray[Any]) -> Texture:
-    """Return the texture of (h, w).
+    """Return the texture of (h, w), of more than a million pixels that of every second row or so.
 
     >>> texture(np.zeros((4, 4), np.uint8))
-    Texture(levels=1, flat=1.0, copy=False)
+    Texture(levels=1, flat=1.0, extreme=1.0, copy=False)
     """
+    channel = channel[:: max(1, channel.size // _MOST)]
+    extreme = float(((channel == 0) | (channel == 255)).mean())
     levels = np.count_nonzero(np.bincount(channel.ravel())) if channel.dtype == np.uint8 else len(np.unique(channel))
     flat = float((channel[:, 1:] == channel[:, :-1]).mean()) if channel.shape[1] > 1 else 1.0
-    return Texture(int(levels), flat)
+    return Texture(int(levels), flat, extreme)
 
 
 def same_picture(image: NDArray[Any], mask: NDArray[Any]) -> bool:

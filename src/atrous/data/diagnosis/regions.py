@@ -27,19 +27,21 @@ class Regions:
     median: float
 
 
-def region_areas(values: NDArray[Any]) -> dict[int, NDArray[np.int32]]:
+def region_areas(values: NDArray[Any], present: Iterable[int] | None = None) -> dict[int, NDArray[np.int32]]:
     """Return the areas of the regions of each value of (h, w), 8-connected; {} for more than 64 values.
+
+    `present` are the values, where they are known already.
 
     >>> {value: areas.tolist() for value, areas in region_areas(np.uint8([[0, 1], [1, 0]])).items()}
     {0: [2], 1: [2]}
     """
     import cv2
 
-    present = np.unique(values)
-    if len(present) > _MOST_VALUES:
+    listed = np.unique(values).tolist() if present is None else list(present)
+    if len(listed) > _MOST_VALUES:
         return {}
     areas = {}
-    for value in present.tolist():
+    for value in listed:
         inside = values == value
         rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
         part = inside[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.uint8)

@@ -45,7 +45,9 @@ def smoothed_problems(looks: Sequence[Look]) -> list[Problem]:
         soft = not look.census.coloured and smoothing.only_two_extremes(look.census.pixels)
         seen = look.borders
         detail = f"{seen.smooth:,} of {seen.smooth + seen.sharp:,} borders pass through values in between"
-        if smoothing.saved_with_loss(seen, look.census.pixels):
+        if soft:
+            detail = f"{len(look.census.pixels):,} grey levels: black, white, and what lies in between"
+        elif smoothing.saved_with_loss(seen, look.census.pixels):
             detail = f"{len(look.census.pixels):,} values, most of them rare specks at borders, as JPEG leaves them"
         problems.append(look.about("soft-mask" if soft else "anti-aliased-mask", detail))
     return problems

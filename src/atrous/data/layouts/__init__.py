@@ -7,6 +7,7 @@ no pixels.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -68,6 +69,9 @@ LAYOUTS: dict[str, ModuleType] = {
 """The layouts by name, in the order in which they are tried."""
 
 
+_ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar")
+
+
 def recognise(root: Path, *, layout: str | None = None, masks: str | None = None) -> Found:
     """Return what was found in a folder, by the first layout that fits, by `layout`, or with a template of `masks`.
 
@@ -82,6 +86,17 @@ def recognise(root: Path, *, layout: str | None = None, masks: str | None = None
     for name, module in LAYOUTS.items():
         if layout in (None, name) and (found := module.recognise(root)) is not None:
             return _with_pairs(root, name, found)
+    return _wrapped(root, layout)
+
+
+def _wrapped(root: Path, layout: str | None) -> Found:
+    """Return what is in the only folder of a folder, as archives are unpacked; raises where that is no dataset."""
+    inside = [path for path in root.iterdir() if not path.name.startswith((".", "__MACOSX"))]
+    folders = [path for path in inside if path.is_dir()]
+    if len(folders) == 1 and folders[0].resolve() not in root.resolve().parents:
+        with suppress(AtrousError):
+            found = recognise(folders[0], layout=layout)
+            return replace(found, notes=(f"the dataset is the folder {found.root.name}/ inside", *found.notes))
     raise _unknown(root, layout)
 
 
@@ -90,7 +105,7 @@ def _refuse_no_folder(root: Path) -> None:
         if not any(not path.name.startswith(".") for path in root.iterdir()):
             raise AtrousError(f"{root}: the folder is empty. Put images/ and masks/ into it.")
         return
-    if root.suffix.lower() == ".zip" and root.is_file():
+    if root.name.lower().endswith(_ARCHIVES) and root.is_file():
         raise AtrousError(f"{root}: this is an archive, and a folder is read. Unpack it, and name the folder.")
     came = "this is a file" if root.exists() else "no such folder"
     raise AtrousError(f"{root}: {came}, and a folder of images and masks is wanted. Check the path.")
@@ -100,7 +115,7 @@ def _with_pairs(root: Path, name: str, found: Found) -> Found:
     """Return what was found with its layout's name, rasters and volumes taken for what they are; raises where empty."""
     if not any(each.pairs or each.images_alone or each.masks_alone for each in found.splits.values()):
         raise AtrousError(f"{root}: the folders are there and hold no images. Accepted are: {_accepted()}.")
-    return sliced(georeferenced(replace(found, layout=name)))
+    return sliced(georeferenced(replace(found, layout=name, root=root)))
 
 
 def _unknown(root: Path, layout: str | None) -> AtrousError:
@@ -109,7 +124,10 @@ def _unknown(root: Path, layout: str | None) -> AtrousError:
     loose = len(files_below(root, is_image_name))
     came = "no layout of images and masks was recognised" if layout is None else f"this is not the layout {layout}"
     accepted = _accepted() if layout is None else LAYOUTS[layout].ACCEPTED
-    return AtrousError(f"{root}: {came}. It holds {listed} ({loose:,} image files in all). Accepted are: {accepted}.")
+    packed = [name for name in inside if name.lower().endswith(_ARCHIVES)]
+    unpack = f"Unpack {packed[0]} first. " if packed else ""
+    held = f"It holds {listed} ({loose:,} image files in all)"
+    return AtrousError(f"{root}: {came}. {held}. {unpack}Accepted are: {accepted}.")
 
 
 def _accepted() -> str:
