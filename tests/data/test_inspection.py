@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from atrous.contract import AtrousError, LabelSpace
@@ -92,6 +93,30 @@ def test_a_spoilt_mask_does_not_spoil_the_classes(sound):
     report = inspect_dataset(sound)
     assert [entry["name"] for entry in report.classes] == ["class 0", "class 1", "class 2", "class 3"]
     assert report.classes[0]["images"] == 17
+
+
+def test_masks_that_cannot_be_read_are_one_finding(sound):
+    for path in sets.mask_paths(sound):
+        path.write_bytes(b"")
+    assert [(each.kind, each.count) for each in inspect_dataset(sound).findings] == [("unreadable-file", 18)]
+
+
+def test_one_mask_of_strange_values_is_named_once(sound):
+    sets.save(sound / "masks/val/v02.png", np.arange(64 * 96, dtype=np.uint16).reshape(64, 96) // 8 * 8)
+    report = inspect_dataset(sound)
+    assert [(each.kind, each.files) for each in report.findings] == [("classes-unknown", ("masks/val/v02.png",))]
+    assert len(report.classes) == 4
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
+def test_values_that_are_no_numbers_are_looked_at(sound, value):
+    image = np.random.default_rng(0).normal(0, 1, (64, 96)).astype(np.float32)
+    image[3, 4] = value
+    (sound / "images/train/t00.png").unlink()
+    tifffile.imwrite(sound / "images/train/t00.tif", image)
+    report = inspect_dataset(sound)
+    assert [each.kind for each in report.findings] == ["mixed-depth"]
+    assert any(note.startswith("grey images: 1") for note in report.notes)
 
 
 def test_object_numbers(tmp_path):

@@ -99,9 +99,11 @@ def _as_written(wishes: Wishes, space: LabelSpace, root: Path, run: Path) -> Lab
     own = space_as_wished(wishes)
     if wishes.classes in (None, space.names):
         return space if own is None else replace(space, values=own.values, ignore=own.ignore, encoding=own.encoding)
-    if own is not None and (own.values, own.encoding) == (space.values, space.encoding):
-        return space  # the run was started with names of its own
-    path = root / CLASSES_FILE if (root / CLASSES_FILE).is_file() else root
+    written = (root / CLASSES_FILE).is_file()
+    renamed = own is not None and (own.values, own.encoding) == (space.values, space.encoding)
+    if renamed and not written and set(wishes.classes or ()) != set(space.names):
+        return space  # the run was started with names of its own, and the layout has others
+    path = root / CLASSES_FILE if written else root
     raise AtrousError(
         f"{path}: the classes are {', '.join(wishes.classes or ())}, and {run} was trained on "
         f"{', '.join(space.names)}; a score needs the same classes in the same order"

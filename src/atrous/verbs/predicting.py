@@ -167,15 +167,20 @@ def refine(
 
 
 def _refuse_dataset(out: Path) -> None:
-    """Raise `AtrousError` where `out` is a folder of images and masks: predictions would replace its masks."""
+    """Raise `AtrousError` where `out` is a folder of images and masks: predictions would replace its masks.
+
+    Images with `masks/` and what else only predictions write beside it are a folder that was predicted into.
+    """
     from atrous.contract import AtrousError
     from atrous.data.layouts import recognise
 
     try:
-        layout = recognise(out).layout
+        found = recognise(out)
     except AtrousError:
         return
-    raise AtrousError(f"{out}: is a dataset ({layout}), whose masks predictions would replace; choose another --out")
+    if found.root == out and not any((out / kind).is_dir() for kind in ("overlays", "probabilities")):
+        told = f"is a dataset ({found.layout}), whose masks predictions would replace"
+        raise AtrousError(f"{out}: {told}; choose another --out")
 
 
 def _scorer(model: Any, space: LabelSpace | None, device: str | None) -> tuple[Scorer, LabelSpace]:

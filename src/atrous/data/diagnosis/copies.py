@@ -34,14 +34,23 @@ def digest(image: NDArray[Any]) -> bytes | None:
     return hashed.digest()
 
 
-def grey_of(image: NDArray[Any]) -> NDArray[np.float32]:
-    """Return (h, w), the mean of up to three channels; of more than 4 million pixels only every second or so."""
+def grey_of(image: NDArray[Any]) -> NDArray[np.float32] | None:
+    """Return (h, w), the mean of up to three channels, 0 to 255; None where a value is not finite.
+
+    Other depths are stretched from their lowest to their highest value. Of more than 4 million pixels only every
+    second or so is there.
+    """
     step = max(1, int((image.shape[0] * image.shape[1] / _MOST) ** 0.5))
     part = image[::step, ::step, :3]
-    grey = part[..., 0].astype(np.float32)
+    grey: NDArray[Any] = part[..., 0].astype(np.float32 if image.dtype == np.uint8 else np.float64)
     for channel in range(1, part.shape[2]):  # three additions are ten times faster than a mean over the last axis
         grey += part[..., channel]
-    return grey / part.shape[2]
+    if image.dtype == np.uint8:
+        return np.asarray(grey / part.shape[2], np.float32)
+    low, high = grey.min(), grey.max()
+    if not np.isfinite([low, high]).all():
+        return None
+    return ((grey - low) * (255 / (high - low or 1))).astype(np.float32)
 
 
 def thumbnail(image: NDArray[Any]) -> bytes | None:
@@ -51,14 +60,11 @@ def thumbnail(image: NDArray[Any]) -> bytes | None:
     if min(image.shape[:2]) < _SMALLEST:
         return None
     grey = grey_of(image)
-    if not np.isfinite(grey).all():
+    if grey is None:
         return None
-    if image.dtype != np.uint8:
-        low, high = float(grey.min()), float(grey.max())
-        grey = (grey - low) * (255 / max(high - low, 1e-6))
     small = cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
     spread = float(small.std())
-    if not np.isfinite(spread) or spread < _FLAT or _detail(small).std() < _DETAIL_FLAT:
+    if spread < _FLAT or _detail(small).std() < _DETAIL_FLAT:
         return None
     return np.clip((small - small.mean()) / spread * 32 + 128, 0, 255).round().astype(np.uint8).tobytes()
 

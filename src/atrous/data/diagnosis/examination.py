@@ -136,7 +136,7 @@ def _concluded(
     told, spoilt = understood(root, found.layout, looks, wishes)
     problems += spoilt
     space = told if space is None else space
-    bad = {problem.path for problem in spoilt if problem.kind == "soft-mask"}
+    bad = {problem.path for problem in spoilt if problem.kind != "zero-convention"}
     sound = [_without_mask(look) if look.spoilt or look.subject in bad else look for look in looks]
     counts = labels.counts_of(sound, space)
     turns = turning.turned_masks(

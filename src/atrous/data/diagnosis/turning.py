@@ -41,7 +41,7 @@ def agreement(image: NDArray[Any], mask: NDArray[Any]) -> tuple[float, ...]:
     if min(height, width) < _SMALLEST or mask.shape[:2] != (height, width):
         return ()
     grey = grey_of(image)
-    if not np.isfinite(grey).all():
+    if grey is None:
         return ()
     scale = min(1.0, _SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -61,7 +61,7 @@ def _edges(grey: NDArray[np.float32]) -> NDArray[np.float32] | None:
 
     steps = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
     mean = float(steps.mean())
-    if not np.isfinite(mean) or mean <= 1e-6:
+    if mean <= 1e-6:
         return None
     limited = np.minimum(steps / mean, 4)
     return limited / max(float(limited.mean()), 1e-6)

@@ -27,7 +27,8 @@ def understood(
     """
     problems = [*pictures.picture_problems(looks), *smoothed_problems(looks)]
     kept = [look for look in looks if look.census is not None and not look.spoilt]
-    if problems and not kept:
+    unread = any(look.problems and look.pair.mask is not None for look in looks)
+    if not kept and (problems or unread):
         return _named(wishes), problems
     space, more = conventions.counted_from_one(kept, wishes)
     if space is None:
@@ -75,7 +76,7 @@ def _from_masks(
     kind, strange = _why_not(masks)
     problems = [look.about(kind, message) for look, odd in zip(looks, strange, strict=True) if odd]
     rest = [look for look, odd in zip(looks, strange, strict=True) if not odd]
-    if not rest or not problems:
+    if len(rest) < len(looks) / 2 or not problems:
         return None, problems or [Problem(kind, root, message)]
     space, more = _from_masks(root, layout, rest, wishes)
     return space, [*problems, *more]
@@ -92,4 +93,5 @@ def _why_not(masks: Sequence[MaskCensus]) -> tuple[str, list[bool]]:
             return "anti-aliased-mask", crowded
     elif any(many) and looks_soft(total_pixels(masks, coloured=False)):
         return "soft-mask", many
-    return "classes-unknown", many if any(many) else [True] * len(masks)
+    beyond = [not mask.coloured and (max(mask.pixels) > IGNORE or min(mask.pixels) < 0) for mask in masks]
+    return "classes-unknown", next((which for which in (beyond, many) if any(which)), [True] * len(masks))
