@@ -318,7 +318,9 @@ BROKEN = {
         "Round them at one half",
         "5 grey levels between 0 and 255",
     ),
-    "object numbers": Broken("object-numbers", objects, every("masks"), "--labels instances", "run from 1 to"),
+    "object numbers taken for classes": Broken(
+        "object-numbers", objects, every("masks"), "--labels instances", "run from 1 to", {"labels": "indices"}
+    ),
     "values beyond a byte": Broken(
         "classes-unknown",
         changed(lambda root: None, encode=lambda labels: labels.astype(np.uint16) * 900),

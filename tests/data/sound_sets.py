@@ -255,7 +255,8 @@ SOUND = {
     "0 and 255": Sound(
         lambda root: write_set(root, encode=lambda labels: np.uint8(255) * (labels > 0)), encoding="0 and 255"
     ),
-    "object numbers": Sound(objects, {"labels": "instances"}, "instances"),
+    "object numbers": Sound(objects, encoding="instances"),
+    "object numbers, as is said": Sound(objects, {"labels": "instances"}, "instances"),
     "16 bits": Sound(deep),
     "many classes": Sound(many_classes),
     "tiny images": Sound(lambda root: write_set(root, size=(9, 9))),

@@ -90,6 +90,17 @@ def test_smoothed_colours_and_soft_masks_are_refused(tmp_path):
         open_dataset(make(tmp_path / "edge", [edge]))
 
 
+def test_numbers_of_objects_are_told_from_classes(tmp_path, caplog):
+    masks = [np.arange(count, dtype=np.uint8)[None] for count in (30, 25, 3)]
+    dataset = open_dataset(make(tmp_path / "cells", masks))
+    assert (dataset.space.names, dataset.space.encoding) == (("background", "object"), "instances")
+    assert "with --labels indices, numbers are classes" in caplog.text
+    named = open_dataset(tmp_path / "cells", classes=["medium", "cell"])
+    assert (named.space.names, named.space.encoding) == (("medium", "cell"), "instances")
+    same = [np.arange(30, dtype=np.uint8)[None] for _ in range(3)]
+    assert open_dataset(make(tmp_path / "classes", same)).space.encoding == "indices"
+
+
 def test_object_numbers_want_to_be_named(tmp_path):
     masks = [np.arange(count, dtype=np.uint8)[None] for count in (30, 40)]
     root = make(tmp_path / "a", masks)

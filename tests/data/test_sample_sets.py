@@ -55,10 +55,9 @@ def test_a_set_is_recognised_and_read(data_dir, folder):
         assert found[index] == pytest.approx(share, abs=0.001), dataset.space.names[index]
 
 
-def test_object_numbers_are_refused_with_the_hint_that_opens_them(data_dir):
-    with pytest.raises(AtrousError, match=r"look like object numbers, not classes. Try --labels instances"):
-        open_dataset(data_dir / "dsb2018")
-    dataset = open_dataset(data_dir / "dsb2018", labels="instances")
+def test_object_numbers_are_taken_for_such(data_dir, caplog):
+    dataset = open_dataset(data_dir / "dsb2018")
+    assert "dsb2018: the masks number objects, so 0 is background and every other number an object" in caplog.text
     assert {name: len(pairs) for name, pairs in dataset.splits.items()} == {"train": 371, "val": 80}
     assert (dataset.layout, dataset.space.names) == ("folders", ("background", "object"))
     assert 0.05 < shares(dataset)[1] < 0.3

@@ -16,7 +16,7 @@ from atrous.data.found import Found, Problem
 from atrous.data.layouts import recognise
 from atrous.data.pairs import Pair, refuse_unpaired, split_by_hash
 from atrous.data.samples import decode, read_sample
-from atrous.data.spaces import space_as_wished, work_out_space
+from atrous.data.spaces import OBJECTS_TOLD, space_as_wished, work_out_space
 from atrous.data.wishes import CLASSES_FILE, Wishes, wished
 
 _COSTS_A_PAIR = ("unreadable-file", "size-differs", "axes-swapped", "orientation-differs", "place-differs")
@@ -135,7 +135,10 @@ def _space_from_masks(
     masks = [pair.mask for pair in chain.from_iterable(splits.values()) if pair.mask is not None]
     colours = wishes.labels == "colours"
     censuses = in_threads(lambda mask: count_mask(mask, colours=colours), masks, progress)
-    return space_from_census(root, layout, censuses, wishes)
+    space = space_from_census(root, layout, censuses, wishes)
+    if space.encoding == "instances" and wishes.labels is None:
+        logging.getLogger("atrous").warning("%s: %s", root, OBJECTS_TOLD)
+    return space
 
 
 def space_from_census(root: Path, layout: str, masks: Sequence[MaskCensus], wishes: Wishes) -> LabelSpace:

@@ -15,6 +15,7 @@ from atrous.data.layouts import camvid, voc
 from atrous.data.wishes import CLASSES_FILE, Wishes
 
 _MOST_VALUES = 64  # more distinct values than this are a soft mask or object numbers, or classes that need naming
+_ENOUGH = 3  # masks of two objects or more, before their numbers are taken for those of objects unasked
 _MOST_CONTIGUOUS = 254  # unless they run from 0 without a gap, as class indices do
 
 
@@ -29,9 +30,12 @@ def work_out_space(
 ) -> LabelSpace:
     """Return the classes that the masks hold, as far as they tell, and as given where they do not.
 
-    255 is ignore unless it is one of exactly two values. Raises `AtrousError` where the values are no classes: soft
-    masks, object numbers, too many colours; and where the given names do not fit them.
+    255 is ignore unless it is one of exactly two values. Masks that number objects, differently in each of three or
+    more, are taken for such. Raises `AtrousError` where the values are no classes: soft masks, numbers of objects in
+    fewer masks, too many colours; and where the given names do not fit them.
     """
+    if labels is None and ignore is None and len(classes or "01") == 2 and _surely_instances(masks):
+        labels = "instances"
     coloured = labels != "indices" and (labels == "colours" or any(mask.coloured for mask in masks))
     if labels == "indices":
         _refuse_coloured(masks)
@@ -212,6 +216,17 @@ def looks_soft(total: Counter[int]) -> bool:
         return True
     few = sum(total[value] for value in between) < 0.1 * total.total()
     return {0, IGNORE} <= set(total) and len(between) >= 3 and max(between) >= 128 and few
+
+
+OBJECTS_TOLD = (
+    "the masks number objects, so 0 is background and every other number an object; with --labels indices, numbers are "
+    "classes"
+)
+"""What is said where masks were taken for numbers of objects unasked."""
+
+
+def _surely_instances(masks: Sequence[MaskCensus]) -> bool:
+    return sum(1 for mask in masks if len(mask.pixels) > 2) >= _ENOUGH and looks_like_instances(masks)
 
 
 def looks_like_instances(masks: Sequence[MaskCensus]) -> bool:

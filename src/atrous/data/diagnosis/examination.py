@@ -19,6 +19,7 @@ from atrous.data.diagnosis.understanding import understood
 from atrous.data.found import Found, Problem
 from atrous.data.layouts import recognise
 from atrous.data.pairs import Pair
+from atrous.data.spaces import OBJECTS_TOLD
 from atrous.data.wishes import Wishes, wished
 
 
@@ -143,6 +144,8 @@ def _concluded(
         [look.agreement for look in sound], [look.exif for look in sound], [look.pair.group for look in sound]
     )
     notes = list(found.notes)
+    if space is not None and space.encoding == "instances" and wishes.labels is None:
+        notes.append(OBJECTS_TOLD)
     for more, told_of in (
         labels.label_problems(sound, space, counts),
         gaps.gap_problems(sound, space, counts),
