@@ -244,6 +244,22 @@ def test_the_split_hangs_on_the_name_alone():
         assert all(split_by_hash(pairs[:count]).values())
 
 
+def test_slices_of_one_thing_are_not_divided(tmp_path):
+    names = [f"case{case}_slice{index:03d}" for case in range(12) for index in range(3)]
+    names += [f"ride {ride}-frame_{index}" for ride in range(6) for index in range(2)]
+    place(tmp_path, *(f"{kind}/{name}.png" for kind in ("images", "masks") for name in names))
+    dataset = open_dataset(tmp_path)
+    things = {
+        split: {pair.image.stem.rsplit("_slice")[0].rsplit("-frame")[0] for pair in pairs}
+        for split, pairs in dataset.splits.items()
+    }
+    assert dataset.made_split
+    assert len(things["val"]) >= 2
+    assert not things["train"] & things["val"]
+    one = split_by_hash(Pair(f"case_slice{index}", tmp_path / f"{index}.png", None) for index in range(10))
+    assert all(one.values())
+
+
 def test_a_folder_around_the_dataset_is_seen_through(tmp_path):
     place(tmp_path / "unpacked" / "street", "images/a.png", "images/b.png", "masks/a.png", "masks/b.png")
     (tmp_path / "unpacked" / "__MACOSX").mkdir()

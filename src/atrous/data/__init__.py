@@ -1,5 +1,6 @@
 """Images and masks in and out: any folder understood, every problem with a mask named by file and remedy."""
 
+from atrous._core import separation_weights
 from atrous.data.dataset import Dataset, Pair, decode, open_dataset, read_sample
 from atrous.data.diagnosis import Examination, examine
 from atrous.data.facts import fingerprint
@@ -24,6 +25,7 @@ __all__ = [
     "read_image",
     "read_mask",
     "read_sample",
+    "separation_weights",
     "write_image",
     "write_mask",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ __all__ = [
 ]  # fmt: skip
 
 _VAL_SHARE = 0.2
+_SERIES = re.compile(r"(.+?)[_\-. ]?(?:slice|frame|layer|[_\-. ][zts])[_\-. ]?\d+", re.IGNORECASE)
+"""Names of slices and frames: what they are of, and a number."""
 
 
 @dataclass(frozen=True)
@@ -233,14 +236,17 @@ def _below(path: Path, root: Path) -> str:
 def split_by_hash(pairs: Iterable[Pair]) -> dict[str, tuple[Pair, ...]]:
     """Return `train` and `val`, about one in five: a pair's place hangs on its name alone, whatever else there is.
 
-    Pairs of a group stay together, where the group's name decides. Of two or more groups each split gets at least one.
+    Pairs of a group stay together, where the group's name decides; so do images whose names are those of slices or
+    frames of one thing, such as `case7_slice012`, where there are two things or more. Of two or more groups each split
+    gets at least one.
 
     >>> sorted(split_by_hash([Pair("a", Path("a.png"), None), Pair("b", Path("b.png"), None)]))
     ['train', 'val']
     """
-    groups: dict[str, list[Pair]] = defaultdict(list)
-    for pair in pairs:
-        groups[pair.group or pair.name].append(pair)
+    pairs = tuple(pairs)
+    groups = _groups(pairs, by_series=True)
+    if len(groups) < 2:
+        groups = _groups(pairs, by_series=False)
     ordered = sorted(groups, key=_place)
     count = sum(_place(name) < _VAL_SHARE for name in ordered)
     if len(ordered) >= 2:
@@ -250,6 +256,14 @@ def split_by_hash(pairs: Iterable[Pair]) -> dict[str, tuple[Pair, ...]]:
         for part, names in (("train", ordered[count:]), ("val", ordered[:count]))
     )
     return {part: tuple(sorted(members, key=lambda pair: pair.name)) for part, members in chosen}
+
+
+def _groups(pairs: Iterable[Pair], *, by_series: bool) -> dict[str, list[Pair]]:
+    groups: dict[str, list[Pair]] = defaultdict(list)
+    for pair in pairs:
+        series = _SERIES.fullmatch(pair.name) if by_series and pair.group is None else None
+        groups[series[1] if series else pair.group or pair.name].append(pair)
+    return groups
 
 
 def _place(name: str) -> float:
