@@ -88,7 +88,7 @@ def refiner_of(text: str | None) -> bool | str:
     raise ValueError(f"crf {text!r} is not known; {near} {', '.join(REFINERS)}, or a JSON file of a CRF's numbers")
 
 
-FORMATS = ("masks", "coco", "coco-polygons", "cvat", "voc", "yolo", "geojson", "nifti", "dicom-seg")
+FORMATS = ("masks", "voc", "cvat", "coco", "coco-polygons", "yolo", "geojson", "nifti", "dicom-seg")
 """The formats that `convert` writes: here too, for the same reason."""
 
 

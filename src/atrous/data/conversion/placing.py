@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from atrous.contract import IGNORE, AtrousError, Sample
 from atrous.data.census import Progress, in_threads
 from atrous.data.dataset import Dataset
+from atrous.data.geotiff import Raster
 from atrous.data.images import SUFFIXES, mask_orientation
 from atrous.data.names import SPLITS
 from atrous.data.pairs import Pair
@@ -105,13 +106,14 @@ def for_each(
 def put_image(source: Source, image: NDArray[Any], target: Path, *, kept: Sequence[str] = USUAL) -> Path:
     """Write an image as `target` with a suffix, and return the path.
 
-    A file whose suffix is one of `kept` is copied byte by byte; other pixels are written as PNG, or as TIFF where a
+    A file whose suffix is one of `kept`, georeferenced or not, is copied byte by byte; other pixels are written as PNG, or as TIFF where a
     PNG cannot hold their depth or channels. Raises `AtrousError` when the disk refuses.
     """
-    if isinstance(source, Path) and source.suffix.lower() in kept:
-        path = target.with_name(target.name + source.suffix)
+    file = source.path if isinstance(source, Raster) else source
+    if isinstance(file, Path) and file.suffix.lower() in kept:
+        path = target.with_name(target.name + file.suffix)
         with atomic(path) as temporary:
-            shutil.copyfile(source, temporary)
+            shutil.copyfile(file, temporary)
         return path
     plain = image.shape[2] in (1, 3) and image.dtype in (np.uint8, np.uint16)
     path = target.with_name(target.name + (".png" if plain else ".tif"))
@@ -136,7 +138,7 @@ def facts_of(place: Place, sample: Sample) -> Facts:
         ignored=0 if sample.labels is None else int((sample.labels == IGNORE).sum()),
         turned=isinstance(source, Path) and source.suffix.lower() in (".jpg", ".jpeg") and _is_turned(source),
         objects=0 if sample.instances is None else len(np.unique(sample.instances[sample.instances != 0])),
-        located=sample.place is not None,
+        located=sample.place is not None and not isinstance(source, Raster),
     )
 
 
