@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 
 from atrous import inspect
-from atrous.contract import AtrousError
 from atrous.data import open_dataset, read_sample
 from atrous.data.scenes import write_scenes
 
@@ -107,6 +106,16 @@ def test_a_jpeg_mask_gets_its_classes_back(broken, truth):
     assert (colours_back == original).all(axis=2).mean() > 0.93
 
 
+def test_a_jpeg_of_other_levels_is_not_guessed(broken):
+    Image.open(mask_of(broken, 1)).convert("L").save(mask_of(broken, 1).with_suffix(".jpg"), quality=95)
+    mask_of(broken, 1).unlink()
+    found = fixed(broken)
+    assert found.fixed.left == (
+        "jpeg-mask (1): their levels are not those of the classes; left out, with their images",
+    )
+    assert (found.fixed.images, found.fixed.done) == (10, ())
+
+
 def test_soft_masks_are_rounded(tmp_path):
     root = tmp_path / "soft"
     rows, columns = np.mgrid[:64, :64]
@@ -168,16 +177,14 @@ def test_refusals(broken, run):
     (broken / "classes.json").unlink()
     for index, path in enumerate((broken / "masks").rglob("*.png")):
         Image.fromarray((np.arange(96 * 96).reshape(96, 96) // (150 + 20 * index) * 900).astype(np.uint16)).save(path)
-    words = r"the masks do not tell their classes \([a-z-]+.*\), so no copy can be corrected\. Say them with --classes"
-    with pytest.raises(AtrousError, match=words):
-        inspect(broken, fix=broken.parent / "fixed")
-    code, _, error = run("inspect", broken, "--fix", broken.parent / "fixed")
-    assert code == 2
-    assert re.search(words, error)
+    code, out, _ = run("inspect", broken, "--fix", broken.parent / "fixed")
+    assert code == 1
+    assert re.search(r"no corrected copy: the masks do not tell their classes \([a-z-]+.*\). Say them with", out)
+    assert not (broken.parent / "fixed").exists()
 
 
 def test_no_image_left(broken):
     for path in (broken / "images").rglob("*.png"):
         path.write_bytes(b"nothing")
-    with pytest.raises(AtrousError, match="no image is left once the broken ones are out"):
-        inspect(broken, fix=broken.parent / "fixed")
+    found = inspect(broken, fix=broken.parent / "fixed")
+    assert found.as_text().endswith("no corrected copy: no image would be left once the broken ones are out")

@@ -247,10 +247,11 @@ def test_the_split_hangs_on_the_name_alone():
 def test_slices_of_one_thing_are_not_divided(tmp_path):
     names = [f"case{case}_slice{index:03d}" for case in range(12) for index in range(3)]
     names += [f"ride {ride}-frame_{index}" for ride in range(6) for index in range(2)]
+    names += [f"volume {volume}_slice/{index:03d}" for volume in range(6) for index in range(2)]
     place(tmp_path, *(f"{kind}/{name}.png" for kind in ("images", "masks") for name in names))
     dataset = open_dataset(tmp_path)
     things = {
-        split: {pair.image.stem.rsplit("_slice")[0].rsplit("-frame")[0] for pair in pairs}
+        split: {pair.name.rsplit("_slice")[0].rsplit("-frame")[0] for pair in pairs}
         for split, pairs in dataset.splits.items()
     }
     assert dataset.made_split

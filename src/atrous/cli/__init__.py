@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
@@ -47,10 +48,13 @@ def _run(arguments: list[str]) -> int:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         return _failed(f"{error} (atrous --help, or atrous COMMAND --help, lists what there is)")
+    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  (so that nothing fails when Python ends)
+        code = 0
     except KeyboardInterrupt:
         resumable = "; a run goes on with --resume" if arguments[:1] == ["train"] else ""
         print(f"interrupted{resumable}", file=sys.stderr)
-        return 130
+        code = 130
     except Exception as error:
         # The contract is imported here, not above: it brings NumPy and pydantic, and the help needs neither.
         from atrous.contract import AtrousError

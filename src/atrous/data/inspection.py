@@ -93,9 +93,11 @@ class Inspection:
 
 
 def _class_line(entry: Mapping[str, Any], width: int) -> str:
-    line = f"  {entry['name']:<{width}}  {entry['pixel_share']:7.2%} of pixels, on {entry['images']:,} images"
+    images = f"{entry['images']:,} image{'s' if entry['images'] != 1 else ''}"
+    line = f"  {entry['name']:<{width}}  {entry['pixel_share']:7.2%} of pixels, on {images}"
     if entry["regions"]:
-        line += f"; {entry['regions']:,} regions, {entry['small'] / entry['regions']:.0%} small"
+        regions = f"{entry['regions']:,} region{'s' if entry['regions'] != 1 else ''}"
+        line += f"; {regions}, {entry['small'] / entry['regions']:.0%} small"
     return line
 
 

@@ -22,8 +22,8 @@ __all__ = [
 ]  # fmt: skip
 
 _VAL_SHARE = 0.2
-_SERIES = re.compile(r"(.+?)[_\-. ]?(?:slice|frame|layer|[_\-. ][zts])[_\-. ]?\d+", re.IGNORECASE)
-"""Names of slices and frames: what they are of, and a number."""
+_SERIES = re.compile(r"(.+?)(?:[_\-. ]?(?:slice|frame|layer|[_\-. ][zts])[_\-. ]?|/)\d+", re.IGNORECASE)
+"""Names of slices and frames: what they are of, or the folder that is theirs, and a number."""
 
 
 @dataclass(frozen=True)

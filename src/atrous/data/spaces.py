@@ -46,7 +46,8 @@ def work_out_space(
         raise AtrousError(f"{root}: there are no masks to work the classes out from. Add masks, or give --classes.")
     if coloured:
         return _colour_space(total, root, layout, classes, ignore)
-    return _index_space(total, masks, root=root, layout=layout, classes=classes, ignore=ignore)
+    numbered = labels is None and looks_like_instances(masks)
+    return _index_space(total, masks, root=root, layout=layout, classes=classes, ignore=ignore, numbered=numbered)
 
 
 def space_as_wished(wishes: Wishes) -> LabelSpace | None:
@@ -126,6 +127,7 @@ def _index_space(
     layout: str,
     classes: Sequence[str] | None,
     ignore: int | Colour | None,
+    numbered: bool,
 ) -> LabelSpace:
     if ignore is not None and not isinstance(ignore, int):
         raise AtrousError(f"{root}: the ignore colour {ignore} came, and the masks hold indices. Give one number.")
@@ -145,7 +147,7 @@ def _index_space(
         return _named_space(values, masks, root, classes, void)
     if layout == "voc" and values[-1] < len(voc.NAMES):
         return LabelSpace(names=voc.NAMES, colours=voc.palette(len(voc.NAMES)), ignore=void)
-    _refuse_numbers(values, total, masks, root)
+    _refuse_numbers(values, total, root, numbered=numbered)
     return _found_space(values, void)
 
 
@@ -187,11 +189,12 @@ def label_outside(path: Path, label: int, pixels: int, accepted: Sequence[int], 
     )
 
 
-def _refuse_numbers(values: list[int], total: Counter[int], masks: Sequence[MaskCensus], root: Path) -> None:
-    if looks_like_instances(masks):
+def _refuse_numbers(values: list[int], total: Counter[int], root: Path, *, numbered: bool) -> None:
+    if numbered:
         raise AtrousError(
             f"{root}: the masks hold 0 and numbers that run from 1 to {values[-1]:,} and differ from image to image; "
-            "these look like object numbers, not classes. Try --labels instances, or give --classes."
+            "these look like object numbers, not classes. Try --labels instances, or --labels indices if they are "
+            "classes."
         )
     if looks_soft(total):
         raise AtrousError(

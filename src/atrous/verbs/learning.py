@@ -66,6 +66,7 @@ def train(  # noqa: PLR0913  (what a run hangs on beside its recipe)
     else:
         recipe = _recipe(recipe, changes)
         dataset = runs.data_to_train_on(data, **wishes)
+    read = _cached(dataset, cache, cache_limit)
     facts = fingerprint(dataset)
     events = runs.run(
         dataset,
@@ -75,7 +76,7 @@ def train(  # noqa: PLR0913  (what a run hangs on beside its recipe)
         resume=resume,
         device=device,
         workers=workers,
-        read=_cached(dataset, cache, cache_limit),
+        read=read,
         transform=transform,
     )
     for event in events:

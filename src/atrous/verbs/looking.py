@@ -52,13 +52,17 @@ def inspect(
     layout where another one would be recognised, and `masks` is a template for the path of an image's mask. `html` is
     a file for a page with the report and a contact sheet; `fix` a new folder for a corrected copy.
 
-    Raises `AtrousError` where the folder cannot be read at all; a broken file in it is a finding. With `fix`, also
-    where the masks do not tell their classes.
+    Raises `AtrousError` where the folder cannot be read at all; a broken file in it is a finding. With `fix`,
+    `ValueError` for a folder that lies in `data` or is not empty.
     """
     from atrous.data.diagnosis import examine
     from atrous.data.inspection import report
 
     wishes: dict[str, Any] = {"classes": classes, "ignore": ignore, "labels": labels, "layout": layout, "masks": masks}
+    if fix is not None:
+        from atrous.data.conversion import check_out
+
+        check_out(Path(data), Path(fix))  # before anything is read
     examination = examine(data, **wishes, progress=progress)
     found = report(examination)
     if html is not None:
@@ -96,6 +100,7 @@ def convert(
     from atrous.data import conversion, open_dataset
 
     conversion.check_format(to)
+    conversion.check_out(Path(source), Path(out))
     dataset = open_dataset(source, classes=classes, ignore=ignore, labels=labels, layout=layout, masks=masks)
     return conversion.convert(dataset, out, to=to, values=values, progress=progress)
 

@@ -4,6 +4,6 @@
 wrote, calls `progress(done, total)` after each image, and tells `say(line)` what the format could not hold.
 """
 
-from atrous.data.conversion.converting import FORMATS, Converted, check_format, convert
+from atrous.data.conversion.converting import FORMATS, Converted, check_format, check_out, convert
 
-__all__ = ["FORMATS", "Converted", "check_format", "convert"]
+__all__ = ["FORMATS", "Converted", "check_format", "check_out", "convert"]

@@ -81,7 +81,9 @@ def convert(
     check_format(to)
     if values and to != "masks":
         raise ValueError(f"values came with {to!r}; only masks can hold the numbers of the source")
-    _refuse(source, out)
+    check_out(source.root, out)
+    if not any(source.splits.values()):
+        raise ValueError(f"{source.root}: the dataset has no images. Nothing was written.")
     notes: list[str] = []
     if source.made_split:
         notes.append("the source has no split: one in five is val, by a hash of the name")
@@ -98,16 +100,15 @@ def check_format(to: str) -> None:
         raise ValueError(f"format {to!r} came; there are {', '.join(FORMATS)}")
 
 
-def _refuse(source: Dataset, out: Path) -> None:
-    root, target = source.root.resolve(), out.resolve()
+def check_out(source: Path, out: Path) -> None:
+    """Raise `ValueError` for a folder that is, or lies in, the source, is a file, or is not empty."""
+    root, target = source.resolve(), out.resolve()
     if target == root or root in target.parents:
-        raise ValueError(f"{out}: this is in the source, {source.root}, which stays as it is. Name a folder elsewhere.")
+        raise ValueError(f"{out}: this is in the source, {source}, which stays as it is. Name a folder elsewhere.")
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out}: this is a file, and a new folder is wanted. Choose another name.")
     if out.is_dir() and any(out.iterdir()):
         raise ValueError(f"{out}: the folder is not empty, and nothing is overwritten. Name a new folder.")
-    if not any(source.splits.values()):
-        raise ValueError(f"{source.root}: the dataset has no images. Nothing was written.")
 
 
 class _Seen:

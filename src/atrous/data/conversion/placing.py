@@ -106,8 +106,8 @@ def for_each(
 def put_image(source: Source, image: NDArray[Any], target: Path, *, kept: Sequence[str] = USUAL) -> Path:
     """Write an image as `target` with a suffix, and return the path.
 
-    A file whose suffix is one of `kept`, georeferenced or not, is copied byte by byte; other pixels are written as PNG, or as TIFF where a
-    PNG cannot hold their depth or channels. Raises `AtrousError` when the disk refuses.
+    A file whose suffix is one of `kept`, georeferenced or not, is copied byte by byte; other pixels are written as PNG,
+    or as TIFF where a PNG cannot hold their depth or channels. Raises `AtrousError` when the disk refuses.
     """
     file = source.path if isinstance(source, Raster) else source
     if isinstance(file, Path) and file.suffix.lower() in kept:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atrous.contract import IGNORE, AtrousError, LabelSpace
+from atrous.contract import IGNORE, LabelSpace
 from atrous.data import conversion
 from atrous.data.census import Progress
 from atrous.data.dataset import Dataset
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 _SAME_SHAPE = 0.02  # sides whose ratio differs by more are of another picture
 _SURE = 12  # of 255: a level or channel this near to a class's is that class
+_JPEG_GAP = 16  # levels between classes at least, for what JPEG does to a level not to make it another class
+_JPEG_SHARE = 0.8  # of the pixels that must be near the level of a class
 
 _OUT = {
     "unreadable-file": "left out, with what belongs to it",
@@ -79,6 +81,8 @@ class Fixed:
         corrected copy in new: 3 images
           soft-mask (2): rounded at one half
         """
+        if not self.images:
+            return f"no corrected copy: {'; '.join(self.left)}"
         lines = [f"corrected copy in {self.out}: {self.images:,} images", *(f"  {line}" for line in self.done)]
         return "\n".join([*lines, *(f"  not mended: {line}" for line in self.left)])
 
@@ -125,28 +129,32 @@ class Mended:
 def fixed(examination: Examination, out: str | Path, *, progress: Progress | None = None) -> Fixed:
     """Write a corrected copy of an examined dataset into the new folder `out`, as images and index masks.
 
-    Raises `AtrousError` where the classes are not known or no image is left; as `conversion.convert` does for `out`.
+    Where the classes are not known, or no image is left, nothing is written and `left` says why. Raises `AtrousError`
+    for files that cannot be read, `ValueError` for an `out` that `conversion.check_out` refuses.
     """
     space = _space(examination)
     if space is None:
         kinds = ", ".join(dict.fromkeys(problem.kind for problem in examination.problems))
-        raise AtrousError(
-            f"{examination.root}: the masks do not tell their classes ({kinds}), so no copy can be corrected. "
-            "Say them with --classes, --labels or --ignore."
-        )
+        told = "Say them with --classes, --labels or --ignore."
+        return Fixed(str(out), 0, (), (f"the masks do not tell their classes ({kinds}). {told}",))
     splits = _mended_splits(examination, space)
     if not any(splits.values()):
-        raise AtrousError(f"{examination.root}: no image is left once the broken ones are out. See the findings.")
+        return Fixed(str(out), 0, (), ("no image would be left once the broken ones are out",))
     plain = LabelSpace(names=space.names, colours=space.colours)
     dataset = Dataset(examination.root, examination.found.layout, splits, plain, examination.made_split)
     done = conversion.convert(dataset, Path(out), to="masks", progress=progress)
+    lost = sum(1 for look in examination.looks if _is_lost_jpeg(look, space))
     counts = Counter(problem.kind for problem in examination.problems)
+    counts["jpeg-mask"] -= lost
     told = {**_OUT, **_MENDED}
+    left = [f"{kind} ({count:,})" for kind, count in counts.items() if kind not in told]
+    if lost:
+        left.append(f"jpeg-mask ({lost:,}): their levels are not those of the classes; left out, with their images")
     return Fixed(
         str(out),
         done.images,
-        tuple(f"{kind} ({count:,}): {told[kind]}" for kind, count in counts.items() if kind in told),
-        tuple(f"{kind} ({count:,})" for kind, count in counts.items() if kind not in told),
+        tuple(f"{kind} ({count:,}): {told[kind]}" for kind, count in counts.items() if kind in told and count > 0),
+        tuple(left),
     )
 
 
@@ -168,6 +176,8 @@ def _mended_splits(examination: Examination, space: LabelSpace) -> dict[str, tup
         kinds |= by_file.get(look.image_path, set()) if isinstance(look.pair.image, Path) else set()
         repeated = look.digest is not None and look.digest in seen
         if repeated or kinds & (_TAKES_PAIR | _TAKES_FILE) or _all_ignored(examination, row) or _another_shape(look):
+            continue
+        if _is_lost_jpeg(look, space):
             continue
         if look.digest is not None:
             seen.add(look.digest)
@@ -196,6 +206,17 @@ def _another_shape(look: Look) -> bool:
         return False
     height, width = (had / side for had, side in zip(look.census.size, look.size, strict=True))
     return abs(height / width - 1) > _SAME_SHAPE
+
+
+def _is_lost_jpeg(look: Look, space: LabelSpace) -> bool:
+    """Say whether a mask is a JPEG whose levels do not tell its classes: too near to each other, or others at all."""
+    if not isinstance(look.pair.mask, Path) or not any(each.kind == "jpeg-mask" for each in look.problems):
+        return False
+    array = read_image(look.pair.mask).astype(np.int32)
+    coloured = space.encoding == "colours" and array.shape[2] == 3
+    levels = _levels(space, 3 if coloured else 1)
+    distances = [np.abs((array if coloured else array[..., :1]) - level).max(axis=2) for level in levels]
+    return _least_gap(levels) < _JPEG_GAP or bool((np.min(distances, axis=0) <= _SURE).mean() < _JPEG_SHARE)
 
 
 def _mended(look: Look, kinds: frozenset[str], space: LabelSpace, turn: int) -> Pair:
@@ -245,8 +266,7 @@ def _snapped(mask: NDArray[Any], space: LabelSpace) -> NDArray[np.uint8]:
     import cv2
 
     channels = mask.reshape(*mask.shape[:2], -1).astype(np.int32)
-    known = [*space.values, *([] if space.ignore is None else [space.ignore])]
-    levels = np.array([np.broadcast_to(np.asarray(value), channels.shape[2]) for value in known], np.int32)
+    levels = _levels(space, channels.shape[2])
     distances = np.stack([np.abs(channels - level).max(axis=2) for level in levels])
     nearest = distances.argmin(axis=0).astype(np.uint8)
     gap = _least_gap(levels)
@@ -263,6 +283,12 @@ def _snapped(mask: NDArray[Any], space: LabelSpace) -> NDArray[np.uint8]:
     labels = nearest.copy()
     labels[nearest >= len(space)] = IGNORE
     return labels
+
+
+def _levels(space: LabelSpace, channels: int) -> NDArray[np.int32]:
+    """Return the levels (classes, channels) of the classes, and last that of ignore where there is one."""
+    known = [*space.values, *([] if space.ignore is None else [space.ignore])]
+    return np.array([np.broadcast_to(np.asarray(value), channels) for value in known], np.int32)
 
 
 def _least_gap(levels: NDArray[np.int32]) -> int:

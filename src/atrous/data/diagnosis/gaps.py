@@ -89,6 +89,7 @@ def balance_notes(space: LabelSpace | None, counts: NDArray[np.int64]) -> list[s
     if rare:
         notes.append(
             f"classes with less than {_RARE:.0%} of the pixels: {_some(rare)}. "
-            "Pixel accuracy hardly notices them; look at their IoU, or give them weight in the loss"
+            "Pixel accuracy hardly notices them; look at their IoU, and give them a share of the crops with "
+            "--crops balanced"
         )
     return notes

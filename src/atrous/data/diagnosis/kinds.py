@@ -16,7 +16,8 @@ REMEDIES = {
     "anti-aliased-mask": "The masks were smoothed at their borders, which makes classes that are none. Make them again "
     "from their source with nearest neighbour and without JPEG.",
     "soft-mask": "A grey level is no class. Round them at one half and save 0 and 255, or give --classes.",
-    "object-numbers": "Numbers of objects are no classes. Try --labels instances, or give --classes.",
+    "object-numbers": "Numbers of objects are no classes. Try --labels instances, or --labels indices if they are "
+    "classes.",
     "classes-unknown": "Say what the values are: --classes, --labels, --ignore, or a classes.json in the folder.",
     "size-differs": "Make image and mask equal: resize the mask with nearest neighbour, or check the pairing.",
     "axes-swapped": "Height and width are exchanged. Transpose or turn the masks, or mend what wrote them.",
