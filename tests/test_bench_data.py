@@ -74,3 +74,10 @@ def test_refusals(run, street):
 )
 def test_sizes(text, bytes_):
     assert flags.bytes_of(text) == bytes_
+
+
+def test_fewer_than_no_workers_are_refused(street, tmp_path):
+    with pytest.raises(ValueError, match=r"workers -2 came; 0 or more processes read images"):
+        verbs.bench_data(street, **TINY, workers=-2, seconds=0.05)
+    with pytest.raises(ValueError, match=r"workers -1 came; 0 or more processes read images"):
+        verbs.train(street, out=tmp_path / "run", **TINY, device="cpu", workers=-1)

@@ -98,3 +98,10 @@ def test_a_template_and_a_layout_by_name(run, tmp_path):
     assert (json.loads(out)["layout"], json.loads(out)["images"]) == ("template", 2)
     code, _, error = run("inspect", tmp_path, "--layout", "pascal")
     assert (code, "layout 'pascal' came; there are camvid, " in error) == (2, True)
+
+
+def test_a_page_that_is_a_folder_is_refused_before_anything_is_read(run, street, tmp_path, monkeypatch):
+    monkeypatch.setattr("atrous.data.diagnosis.examine", lambda *_, **__: pytest.fail("it was read"))
+    code, _, err = run("inspect", street, "--html", tmp_path, "--quiet")
+    assert code == 2
+    assert f"{tmp_path}: this is a folder, and a file is to be written. Name a file in it." in " ".join(err.split())

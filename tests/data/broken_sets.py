@@ -254,6 +254,12 @@ def two_of_objects(root):
                 path.unlink()
 
 
+def faint(labels, seed):
+    """Return a photo whose edges are hardly stronger where masks have borders than anywhere."""
+    return image_of(labels, seed, noise=40)
+
+
+_SOME = tuple(f"masks/train/t{place:02d}.png" for place in range(6))
 T4, V1, T2 = "masks/train/t04.png", "masks/val/v01.png", "masks/train/t02.png"
 BLACK_AND_WHITE = {"encode": lambda labels: np.uint8(255) * (labels > 0)}
 IN_COLOURS = {"encode": lambda labels: COLOURS[labels]}
@@ -499,6 +505,30 @@ BROKEN = {
         "all-ignore-mask", changed(filled(255, T4)), (T4,), "Label the images", "all 6,144 pixels are ignore"
     ),
     "empty masks": Broken("empty-mask", changed(filled(0, T4, V1)), (T4, V1), "Right if the images show nothing else"),
+    "all masks black": Broken(
+        "nothing-labelled", changed(filled(0)), every("masks"), "Check the export", "class 0 alone, as on all masks"
+    ),
+    "masks of 0 and 1 beside 0 and 255": Broken(
+        "mixed-encodings",
+        changed(altered(lambda mask: mask * np.uint8(255), *_SOME), encode=lambda labels: np.uint8(labels > 0)),
+        _SOME,
+        "same value",
+        "it holds 255 beside 0, and 12 other masks hold 1",
+    ),
+    "indices beside grey levels": Broken(
+        "mixed-encodings",
+        changed(altered(lambda mask: mask * np.uint8(80), *_SOME)),
+        _SOME,
+        "same value",
+        "it holds 80, 160, 240 beside 0, and 12 other masks hold 1, 2, 3",
+    ),
+    "faint images upside down": Broken(
+        "orientation-differs",
+        changed(altered(lambda mask: mask[::-1, ::-1]), picture=faint),
+        every("masks"),
+        "Turn them as their images are",
+        "turned by 180 degrees",
+    ),
     "nothing labelled": Broken("nothing-labelled", changed(filled(1)), every("masks"), "Check the export"),
     "depths mixed": Broken(
         "mixed-depth",

@@ -168,6 +168,25 @@ def microscopy(root):
     write_set(root, encode=lambda labels: np.uint8(255) * (labels > 0), picture=dark)
 
 
+def phantom(root):
+    """Grey slices of one anatomy, which differ in little but their noise."""
+
+    def organ(labels, seed):
+        rows, columns = np.mgrid[-1 : 1 : labels.shape[0] * 1j, -1 : 1 : labels.shape[1] * 1j]
+        body = 30 + 90 * (rows**2 + columns**2 < 0.8) + 50 * (rows**2 + (columns + 0.3) ** 2 < 0.08)
+        noise = np.random.default_rng(seed).normal(0, 4, labels.shape)
+        return np.clip(body + 50 * (labels > 0) + noise, 0, 255).astype(np.uint8)
+
+    def lesion(labels):
+        seed = int(np.flatnonzero(labels).sum())
+        top, left, height, width = np.random.default_rng(seed).integers((14, 36, 8, 8), (30, 50, 20, 24))
+        result = np.zeros_like(labels)
+        result[top : top + height, left : left + width] = 1
+        return result
+
+    write_set(root, encode=lesion, picture=lambda labels, seed: organ(lesion(labels), seed))
+
+
 def odd_names(root):
     """Names with spaces, Korean and emoji."""
     write_set(root)
@@ -267,6 +286,7 @@ SOUND = {
     "outlines": Sound(outlined),
     "void border": Sound(void_border),
     "microscopy": Sound(microscopy, encoding="0 and 255"),
+    "one anatomy": Sound(phantom),
     "odd names": Sound(odd_names),
     "JPEG images": Sound(jpeg_images),
     "grey among colour": Sound(grey_among_colour),

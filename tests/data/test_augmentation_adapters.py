@@ -156,3 +156,53 @@ def test_samples_need_labels():
     for transform in (from_torchvision(v2.Identity()), from_albumentations(Returning(None))):
         with pytest.raises(ValueError, match=r"b.png: a sample without labels came; training needs a mask"):
             transform(bare, np.random.default_rng(0))
+
+
+def read_only(sample):
+    for array in (sample.image, sample.labels):
+        array.setflags(write=False)
+    return sample
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_works_in_place_does_not_touch_the_sample(channels):
+    def in_place(image, mask):
+        image.fill_(7)
+        mask[0] = 1
+        return image, mask
+
+    class InPlace:
+        def set_random_seed(self, seed):
+            self.seed = seed
+
+        def __call__(self, image, mask):
+            image[:] = 7
+            mask[..., 0] = 1
+            return {"image": image, "mask": mask}
+
+    for transform in (from_torchvision(in_place), from_albumentations(InPlace())):
+        before = read_only(sample(channels=channels))
+        after = transform(before, np.random.default_rng(0))
+        assert (after.image == 7).all()
+        assert (after.labels == 1).all()
+        np.testing.assert_array_equal(before.image, sample(channels=channels).image)
+
+
+def test_what_a_transform_raises_names_the_image():
+    def fails(image, mask):
+        raise KeyError("boxes")
+
+    class Fails:
+        def set_random_seed(self, seed):
+            self.seed = seed
+
+        def __call__(self, image, mask):
+            raise RuntimeError("no such crop")
+
+    with pytest.raises(ValueError, match=r"a.png: the transform failed: KeyError: 'boxes'") as error:
+        from_torchvision(fails)(sample(), np.random.default_rng(0))
+    assert isinstance(error.value.__cause__, KeyError)
+    with pytest.raises(ValueError, match=r"a.png: the transform failed: RuntimeError: no such crop"):
+        from_albumentations(Fails())(sample(), np.random.default_rng(0))
+    with pytest.raises(TypeError, match=r"a.png: the transform returned int"):
+        from_torchvision(lambda image, mask: 3)(sample(), np.random.default_rng(0))

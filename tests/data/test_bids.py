@@ -1,5 +1,7 @@
 """BIDS folders: targets become classes, subjects stay together, and soft masks are refused."""
 
+from unicodedata import normalize
+
 import nibabel
 import numpy as np
 import pytest
@@ -202,3 +204,10 @@ def test_real_pictures_of_every_depth(data_dir):
         "16gray.tif": (deep, (256, 256, 1)), "16rgb.tif": (deep, colour), "16rgba.tif": (deep, colour),
         "8gray.tif": ("uint8", (256, 256, 1)), "8rgb.tif": ("uint8", colour), "8rgba.tif": ("uint8", colour),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("picture", "drawn"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_names_of_another_system(tmp_path, picture, drawn):
+    image(tmp_path, normalize(picture, "sub-도로/sub-도로_SEM"))
+    mask(tmp_path, normalize(drawn, "sub-도로/sub-도로_SEM_seg-manual"), 0, 1)
+    assert len(recognise(tmp_path).splits["train"].pairs) == 1

@@ -12,6 +12,12 @@ import pytest
 from atrous.contract import AtrousError, LabelSpace
 from atrous.data import Pair, cache, read_sample, write_image, write_mask
 from atrous.data.cache import cached
+from atrous.data.dicom_layers import Layer, SegmentedSlice
+from atrous.data.layouts.bids import Targets
+from atrous.data.opened_volumes import files_of
+from atrous.data.parts import Channels, Renumbered, paths_of
+from atrous.data.shapes import Shapes
+from atrous.data.volumes import Slice
 
 SPACE = LabelSpace(names=("off", "on"))
 SIZES = ((5, 7), (1, 1), (16, 3), (8, 8))
@@ -166,3 +172,96 @@ def test_refusals(tmp_path, pairs):
         cached(tmp_path, pairs[:1], SPACE)
     with pytest.raises(AtrousError, match=r"no cache can be made there \(Not a directory\). Name another folder"):
         cached(pairs[0].image / "cache", pairs, SPACE)
+
+
+def test_two_pairs_of_one_name_are_refused(tmp_path, pairs):
+    twin = Pair(pairs[0].name, pairs[1].image, pairs[1].mask)
+    with pytest.raises(AtrousError, match=r"^the name '0' is that of two pairs, .*0 사진.png and .*1 사진.png. Rename"):
+        cached(tmp_path / "cache", [*pairs, twin], SPACE)
+    assert not (tmp_path / "cache").exists()
+    same(cached(tmp_path / "cache", [*pairs, pairs[0]], SPACE)(pairs[0]), read_sample(pairs[0], SPACE))
+
+
+@pytest.mark.parametrize("name", ["cache-notes", "my cache-folder", ".cache-notes"])
+def test_a_folder_of_somebody_that_is_called_cache_is_left_alone(tmp_path, pairs, name):
+    other = tmp_path / "cache" / name / "thesis.txt"
+    other.parent.mkdir(parents=True)
+    other.write_text("years of work")
+    with pytest.raises(AtrousError, match=f"holds {name}, which is no cache. Name another folder"):
+        cached(tmp_path / "cache", pairs, SPACE)
+    assert other.read_text() == "years of work"
+
+
+def test_empty_folders_files_and_links_called_cache_are_left_alone(tmp_path, pairs):
+    (tmp_path / "one" / "cache-x").mkdir(parents=True)
+    (tmp_path / "two").mkdir()
+    (tmp_path / "two" / "cache-x").write_text("a file")
+    made = cached(tmp_path / "real", pairs, SPACE)
+    (tmp_path / "three").mkdir()
+    (tmp_path / "three" / "cache-x").symlink_to(made.folder, target_is_directory=True)
+    for folder in ("one", "two", "three"):
+        with pytest.raises(AtrousError, match="holds cache-x, which is no cache"):
+            cached(tmp_path / folder, pairs, SPACE)
+    assert (made.folder / "cache.json").is_file()
+
+
+def test_what_a_process_left_half_made_is_no_hindrance(tmp_path, pairs):
+    (tmp_path / "cache" / ".cache-0123-4567").mkdir(parents=True)
+    (tmp_path / "cache" / ".cache-0123-4567" / "index.bin").write_bytes(b"")
+    same(cached(tmp_path / "cache", pairs, SPACE)(pairs[0]), read_sample(pairs[0], SPACE))
+
+
+def _changed(path, array):
+    write_image(path, array)
+    os.utime(path, ns=(1, 1))
+
+
+def test_every_file_of_a_part_counts(tmp_path, pairs):
+    size = (6, 9)
+    for name in ("a", "b", "m", "n", "picture"):
+        write_image(tmp_path / "parts" / f"{name}.png", np.zeros(size, np.uint8))
+    a, b, m, n, picture = (tmp_path / "parts" / f"{name}.png" for name in ("a", "b", "m", "n", "picture"))
+    channels, numbers = Channels((a, b)), Renumbered(Targets((m, n), (0, 1)), ((1, 1),))
+    drawn = Shapes(tmp_path / "parts" / "a.json", size, (), image=picture)
+    for pair, file in (
+        (Pair("x", channels, m), b),
+        (Pair("x", a, numbers), n),
+        (Pair("x", Channels((a, channels)), m), b),
+    ):
+        cached(tmp_path / "cache", [pair], SPACE)(pair)
+        _changed(file, np.ones(size, np.uint8))
+        same(cached(tmp_path / "cache", [pair], SPACE)(pair), read_sample(pair, SPACE))
+        write_image(file, np.zeros(size, np.uint8))
+    assert paths_of(drawn) == (tmp_path / "parts" / "a.json", picture)
+    layers = tuple(Layer(tmp_path / f"{number}.dcm", 0, ()) for number in (1, 2, 1))
+    assert [path.name for path in paths_of(SegmentedSlice(layers, size, tmp_path / "1.dcm"))] == ["1.dcm", "2.dcm"]
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "files"),
+    [
+        ("a.mhd", "ObjectType = Image\nElementDataFile = a.raw\n", ["a.raw"]),
+        ("a.mhd", "ElementDataFile = LOCAL\n", []),
+        ("a.nhdr", "NRRD0004\ntype: uchar\ndata file: sub/a.raw.gz\n", ["sub/a.raw.gz"]),
+        ("a.nhdr", "NRRD0004\ndatafile: LIST\none.raw\ntwo.raw\n", ["one.raw", "two.raw"]),
+        ("a.nhdr", "NRRD0004\ndata file: s%02d.raw 1 3 1\n", ["s01.raw", "s02.raw", "s03.raw"]),
+        ("a.nhdr", "NRRD0004\ndata file: s%d%s.raw 1 3 0\n", ["s%d%s.raw 1 3 0"]),
+        ("a.nhdr", "NRRD0004\ndata file: s%d%s.raw 1 3 1\n", ["s%d%s.raw 1 3 1"]),
+        ("a.nhdr", "", []),
+        ("a.nrrd", "NRRD0004\ndata file: a.raw\n", []),
+    ],
+)
+def test_headers_of_volumes_name_their_files(tmp_path, name, head, files):
+    (tmp_path / name).write_bytes(head.encode())
+    assert files_of(tmp_path / name) == (tmp_path / name, *(tmp_path / file for file in files))
+
+
+def test_voxels_that_changed_beside_their_header_are_read_again(tmp_path):
+    head = "NDims = 3\nDimSize = 4 3 2\nElementType = MET_UCHAR\nElementDataFile = a.raw\n"
+    (tmp_path / "a.mhd").write_text(head)
+    (tmp_path / "a.raw").write_bytes(bytes(24))
+    (pair,) = (Pair("a", Slice(tmp_path / "a.mhd", 1), Slice(tmp_path / "a.mhd", 1, labels=True)),)
+    assert cached(tmp_path / "cache", [pair], SPACE)(pair).image.max() == 0
+    (tmp_path / "a.raw").write_bytes(b"\1" * 24)
+    os.utime(tmp_path / "a.raw", ns=(1, 1))
+    assert cached(tmp_path / "cache", [pair], SPACE)(pair).image.min() == 1

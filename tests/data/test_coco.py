@@ -291,15 +291,15 @@ def test_things_and_stuff_are_drawn_together_and_key_points_left_out(tmp_path):
 
 
 def test_ids_and_names_that_repeat(tmp_path):
-    for name in ("x/a.png", "y/a.png", "images/b.png"):
+    for name in ("x/a.png", "z/a.png", "images/b.png"):
         picture(tmp_path / name)
-    entries = [image(1, "x/a.png"), image(1, "y/a.png"), image(2, "a.png"), image(3, "b.png"), {"id": 4}, "c.png"]
+    entries = [image(1, "x/a.png"), image(1, "z/a.png"), image(2, "a.png"), image(3, "b.png"), {"id": 4}, "c.png"]
     write(tmp_path / "coco.json", entries, [annotation(1, 1)])
     found = recognise(tmp_path)
     assert [problem.kind for problem in found.problems[:4]] == [
         "name-twice", "name-twice", "broken-annotation", "broken-annotation",
     ]  # fmt: skip
-    assert "image id 1 belongs to a.png and y/a.png" in found.problems[0].detail
+    assert "image id 1 belongs to a.png and z/a.png" in found.problems[0].detail
     assert "a.png may be" in found.problems[1].detail
     assert [pair.name for pair in found.splits["train"].pairs] == ["images/b", "x/a"]
 
@@ -349,3 +349,117 @@ def test_real_run_lengths(data_dir):
             wanted = theirs.decode(entry["segmentation"]).astype(bool)
             assert int(wanted.sum()) == entry["area"]
             assert entry["iscrowd"] or np.array_equal(numbers == number, wanted)
+
+
+def two_splits(root, train, val):
+    """Write an image of the category `1` of each file, whose categories are names by id."""
+    for split, names in (("train", train), ("val", val)):
+        picture(root / split / f"{split}.png")
+        entries = [{"id": number, "name": name} for number, name in names.items()]
+        own = next(number for number, name in names.items() if name == "dog")
+        write(root / f"{split}.json", [image(1, f"{split}.png")], [annotation(1, 1, own)], entries)
+    return recognise(root)
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "names", "noted"),
+    [
+        ({1: "cat", 2: "dog"}, {3: "cat", 4: "dog"}, ("cat", "dog"), "val.json: 2 of 2 categories have other ids"),
+        ({1: "cat", 2: "dog"}, {1: "dog", 2: "cat"}, ("cat", "dog"), "(dog is 1 here and 2 there)"),
+        ({1: "dog"}, {1: "cat", 2: "dog"}, ("dog", "cat"), "(cat is 1 here and 3 there)"),
+        ({1: "cat", 2: "dog"}, {1: "dog", 3: "cow"}, ("cat", "dog", "cow"), "1 of 2 categories"),
+        ({1: "\ubcf4", 2: "dog"}, {2: "\u1107\u1169", 1: "dog"}, ("\ubcf4", "dog"), "2 of 2 categories"),
+        ({1: "cat", 2: "dog"}, {1: "cat", 2: "dog"}, ("cat", "dog"), None),
+        ({1: "dog", 2: "x", 3: "x"}, {1: "dog", 2: "x", 3: "x"}, ("dog", "x (2)", "x (3)"), None),
+        ({1: "dog", 2: "x", 3: "x"}, {1: "dog", 4: "x"}, ("dog", "x (2)", "x (3)", "x (4)"), None),
+        ({1: "dog", 2: "x"}, {1: "dog", 4: "x", 5: "x"}, ("dog", "x (2)", "x (4)", "x (5)"), None),
+    ],
+)
+def test_categories_of_one_name_are_one_class(tmp_path, train, val, names, noted):
+    found = two_splits(tmp_path, train, val)
+    assert found.told.classes == ("background", *names)
+    assert any(noted in note for note in found.notes) if noted else found.notes == ()
+    space = open_dataset(tmp_path).space
+    for split in ("train", "val"):
+        labels = read_sample(found.splits[split].pairs[0], space).labels
+        assert np.unique(labels).tolist() == [0, space.names.index("dog")]
+
+
+@pytest.mark.parametrize("other", ["export old.json", "export_1.json", "exporu.json"])
+def test_a_copy_beside_the_export_is_left_out(tmp_path, other):
+    for name in ("a", "b", "c"):
+        picture(tmp_path / f"{name}.png")
+    images = [image(1, "a.png"), image(2, "b.png")]
+    write(tmp_path / "export.json", images, [annotation(1, 1)])
+    far = ([6, 4, 8, 4, 8, 6, 6, 6],)
+    write(tmp_path / other, [*images, image(3, "c.png")], [annotation(1, 1, 7, far), annotation(2, 3, 7, far)])
+    found = recognise(tmp_path)
+    assert kinds(found) == [("broken-annotation", other)]
+    assert "export.json annotates 1 image of it too, with the same categories" in found.problems[0].detail
+    assert "export.json counts, since its name" in found.problems[0].detail
+    values = {pair.name: np.unique(pair.mask.read()).tolist() for pair in found.splits["train"].pairs}
+    assert values == {"a": [0, 3], "b": [0], "c": [0, 7]}
+
+
+def test_annotations_of_another_split_never_count(tmp_path):
+    picture(tmp_path / "images" / "a.png")
+    picture(tmp_path / "images" / "b.png")
+    write(tmp_path / "train.json", [image(1, "a.png")], [annotation(1, 1)])
+    far = ([6, 4, 8, 4, 8, 6, 6, 6],)
+    write(tmp_path / "val.json", [image(1, "a.png"), image(2, "b.png")], [annotation(1, 1, 7, far)])
+    found = recognise(tmp_path)
+    assert kinds(found) == [("name-twice", "a.png")]
+    assert np.unique(found.splits["train"].pairs[0].mask.read()).tolist() == [0, 3]
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("images/train/test_cam/a.png", "train"),
+        ("train/val street/a.png", "train"),
+        ("val/train/a.png", "val"),
+        ("x/my val set/a.png", "val"),
+        ("my train set/some val/a.png", "val"),
+    ],
+)
+def test_a_folder_called_like_a_split_comes_before_words(tmp_path, name, split):
+    picture(tmp_path / name)
+    write(tmp_path / "coco.json", [image(1, name)], [annotation(1, 1)])
+    assert list(recognise(tmp_path).splits) == [split]
+
+
+def masks_beside(root):
+    for name in ("a", "b"):
+        picture(root / "images" / f"{name}.png")
+        (root / "masks").mkdir(exist_ok=True)
+        Image.new("L", (9, 6), 1).save(root / "masks" / f"{name}.png")
+
+
+def test_boxes_do_not_hide_a_folder_of_masks(tmp_path):
+    masks_beside(tmp_path)
+    boxes = [annotation(1, 1, 3, None, bbox=[1, 1, 2, 2])]
+    write(tmp_path / "coco.json", [image(1, "a.png"), image(2, "b.png")], boxes)
+    assert recognise(tmp_path).layout == "folders"
+    write(tmp_path / "coco.json", [image(1, "a.png"), image(2, "b.png")], [annotation(1, 1)])
+    found = recognise(tmp_path)
+    assert found.layout == "coco"
+    assert found.notes == (
+        "masks/ holds masks too, which are left aside for the annotations; --layout folders reads them.",
+    )
+    assert recognise(tmp_path, layout="folders").layout == "folders"
+
+
+def test_listed_test_images_without_annotations(tmp_path):
+    for name in ("a", "b", "c", "d"):
+        picture(tmp_path / "test" / f"{name}.png")
+    write(tmp_path / "annotations" / "instances_test.json", [image(1, "a.png")], [annotation(1, 1)])
+    bare = {"images": [image(1, "b.png"), image(2, "gone.png"), image(3, "a.png"), {"id": 4}], "categories": []}
+    (tmp_path / "annotations" / "image_info_test.json").write_text(json.dumps(bare))
+    picture(tmp_path / "train" / "e.png")
+    (tmp_path / "annotations" / "image_info_train.json").write_text(json.dumps({"images": [image(1, "e.png")]}))
+    found = recognise(tmp_path)
+    assert [(pair.name, pair.mask is None) for pair in found.splits["test"].pairs] == [
+        ("test/a", False), ("test/b", True),
+    ]  # fmt: skip
+    assert list(found.splits) == ["test"]
+    assert kinds(found) == [("image-without-mask", "c.png"), ("image-without-mask", "d.png")]

@@ -154,3 +154,100 @@ def test_real_areas_are_those_of_the_json(data_dir, tmp_path, two_channels):
             wanted = sum(each["area"] for each in segments if each["category_id"] == category)
             assert int((sample.labels == dataset.space.values.index(category)).sum()) == wanted
         assert int((sample.labels != 255).sum()) == sum(each["area"] for each in segments)
+
+
+def with_png_images(root, segments=SEGMENTS):
+    folder(root, IDS, segments)
+    (root / "val2017" / "a.jpg").unlink()
+    Image.new("RGB", (3, 2)).save(root / "val2017" / "a.png")
+    path = root / "annotations" / "panoptic_val2017.json"
+    content = json.loads(path.read_text())
+    content["images"][0]["file_name"] = "a.png"
+    path.write_text(json.dumps(content))
+    return root
+
+
+@pytest.mark.parametrize("deep", [True, False])
+def test_images_that_are_png_are_not_taken_for_their_masks(tmp_path, deep):
+    root = with_png_images(tmp_path)
+    if not deep:
+        for path in list((root / "annotations").iterdir()):
+            path.rename(root / path.name)
+    found = recognise(root)
+    assert (found.problems, [pair.name for pair in found.splits["val"].pairs]) == ((), ["val2017/a"])
+    assert found.splits["val"].pairs[0].mask.read().tolist() == [[255, 1, 1], [200, 200, 1]]
+
+
+def test_images_that_nothing_tells_apart(tmp_path):
+    root = folder(tmp_path, IDS, SEGMENTS)
+    path = root / "annotations" / "panoptic_val2017.json"
+    content = json.loads(path.read_text())
+    content["images"].append({"id": 6, "file_name": "b.png"})
+    content["annotations"].append({"image_id": 6, "file_name": "b.png", "segments_info": SEGMENTS})
+    path.write_text(json.dumps(content))
+    shutil.copy(path.with_suffix("") / "a.png", path.with_suffix("") / "b.png")
+    for place in ("one", "two"):
+        (root / place).mkdir()
+        Image.new("RGB", (3, 2)).save(root / place / "b.png")
+    found = recognise(root)
+    assert [(problem.kind, problem.path) for problem in found.problems] == [("name-twice", path)]
+    assert "b.png may be" in found.problems[0].detail
+    assert [pair.name for pair in found.splits["val"].pairs] == ["val2017/a"]
+
+
+def test_names_of_masks_in_other_letters(tmp_path):
+    root = folder(tmp_path, IDS, SEGMENTS)
+    path = root / "annotations" / "panoptic_val2017.json"
+    path.write_text(path.read_text().replace('"a.', '"\ubcf4.'))
+    (root / "val2017" / "a.jpg").rename(root / "val2017" / "\u1107\u1169.jpg")
+    (root / "annotations" / "panoptic_val2017" / "a.png").rename(
+        root / "annotations" / "panoptic_val2017" / "\u1107\u1169.png"
+    )
+    found = recognise(root)
+    assert found.splits["val"].pairs[0].mask.read().tolist() == [[255, 1, 1], [200, 200, 1]]
+
+
+def test_categories_that_files_number_otherwise(tmp_path):
+    folder(tmp_path, IDS, SEGMENTS)
+    other = [{"id": 1, "name": "grass"}, {"id": 2, "name": "cat"}]
+    path = folder(tmp_path / "x", IDS, [segment(7, 2), segment(70000, 1), segment(900, 2)], categories=other)
+    (path / "val2017").rename(tmp_path / "train2017")
+    (path / "annotations" / "panoptic_val2017").rename(tmp_path / "annotations" / "panoptic_train2017")
+    (path / "annotations" / "panoptic_val2017.json").rename(tmp_path / "annotations" / "panoptic_train2017.json")
+    found = recognise(tmp_path)
+    assert found.told.classes == ("grass", "cat")
+    train, val = (found.splits[split].pairs[0].mask.read().tolist() for split in ("train", "val"))
+    assert train == val == [[255, 2, 2], [1, 1, 2]]
+    assert any("2 of 2 categories have other ids" in note for note in found.notes)
+
+
+def test_segments_still_packed_do_not_hide_other_annotations(tmp_path):
+    folder(tmp_path, IDS, SEGMENTS)
+    shutil.rmtree(tmp_path / "annotations" / "panoptic_val2017")
+    with pytest.raises(AtrousError, match=r"no folder below .* holds its PNG files"):
+        recognise(tmp_path)
+    outline = {"id": 1, "image_id": 5, "category_id": 1, "segmentation": [[0, 0, 2, 0, 2, 2, 0, 2]]}
+    images = [{"id": 5, "file_name": "a.jpg", "height": 2, "width": 3}]
+    content = {"images": images, "annotations": [outline], "categories": CATEGORIES}
+    (tmp_path / "annotations" / "instances_val2017.json").write_text(json.dumps(content))
+    found = recognise(tmp_path)
+    assert found.layout == "coco"
+    assert found.notes == (
+        "left aside: annotations/panoptic_val2017.json; with their PNG files unpacked, --layout coco-panoptic reads "
+        "them.",
+    )
+
+
+@pytest.mark.parametrize("name", ["", None, "."])
+def test_entries_that_name_no_png_file(tmp_path, name):
+    root = folder(tmp_path, IDS, SEGMENTS)
+    path = root / "annotations" / "panoptic_val2017.json"
+    content = json.loads(path.read_text())
+    content["annotations"].append(
+        {"image_id": 6, "segments_info": SEGMENTS, **({} if name is None else {"file_name": name})}
+    )
+    path.write_text(json.dumps(content))
+    found = recognise(root)
+    assert [(problem.kind, problem.detail) for problem in found.problems] == [
+        ("broken-annotation", "the entry of image 6 names no PNG file: left out")
+    ]

@@ -222,16 +222,19 @@ def test_images_without_mask_are_left_out_aloud(tmp_path):
     assert len(open_dataset(tmp_path / "new").splits["train"]) == len(old.splits["train"]) - 1
 
 
-@pytest.mark.parametrize(
-    ("to", "fate"),
-    [
-        ("coco", "in image_info_test.json, which is not read where instances_test.json is"),
-        ("yolo", "YOLO takes an image without text for one without objects"),
-    ],
-)
-def test_unlabelled_among_labelled_images_are_told_of(tmp_path, to, fate):
-    made = convert(index_set(tmp_path / "old", ignore=False), tmp_path / "new", to=to)
+def test_unlabelled_among_labelled_images_are_told_of(tmp_path):
+    made = convert(index_set(tmp_path / "old", ignore=False), tmp_path / "new", to="yolo")
+    fate = "YOLO takes an image without text for one without objects"
     assert made.notes == (f"1 image without a mask beside others with one, first bare: {fate}",)
+
+
+def test_unlabelled_among_labelled_images_survive_coco(tmp_path):
+    made = convert(index_set(tmp_path / "old", ignore=False), tmp_path / "new", to="coco")
+    assert made.notes == ()
+    masks = {pair.name: pair.mask is not None for pair in open_dataset(tmp_path / "new").splits["test"]}
+    assert masks.pop("images/test/bare") is False
+    assert masks
+    assert all(masks.values())
 
 
 def test_what_is_refused(tmp_path):

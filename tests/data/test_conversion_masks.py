@@ -68,7 +68,7 @@ def test_object_numbers_are_said_to_be_lost(tmp_path):
         write_image(tmp_path / "old" / "masks" / split / "a.png", np.uint16([[0, 1, 2, 2]]))
     old = open_dataset(tmp_path / "old", labels="instances")
     made = convert(old, tmp_path / "new", to="masks")
-    assert made.notes == ("4 numbered objects: masks hold classes only; coco and cvat keep objects apart",)
+    assert made.notes == ("4 numbered objects: masks hold classes only; coco keeps objects apart",)
     assert read_mask(tmp_path / "new" / "masks" / "val" / "a.png").tolist() == [[0, 1, 1, 1]]
 
 

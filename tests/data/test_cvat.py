@@ -83,3 +83,30 @@ def test_a_mask_that_cannot_be_read_is_left_to_reading(tmp_path):
     root = export(tmp_path, "RGB")
     (root / "SegmentationClass" / "a.png").write_bytes(b"no image")
     assert recognise(root).told.labels == "colours"
+
+
+@pytest.mark.parametrize("line", ["van:128,0,0::", "car:9,9,9::", "what is this"])
+def test_a_line_that_is_left_out_keeps_its_number(tmp_path, line):
+    root = export(tmp_path, "L", f"background:0,0,0::\ncar:128,0,0::\n{line}\ntree:0,128,0::\n")
+    for name in ("a", "b", "c d"):
+        Image.fromarray(np.uint8([[0, 1], [3, 3]])).save(root / "SegmentationClass" / f"{name}.png")
+    dataset = open_dataset(root)
+    assert (dataset.space.names, dataset.space.values) == (("background", "car", "tree"), (0, 1, 3))
+    assert read_sample(dataset.splits["train"][0], dataset.space).labels.tolist() == [[0, 1], [2, 2]]
+
+
+def test_frames_of_several_films_share_names(tmp_path):
+    root = export(tmp_path, "RGB")
+    for film in ("one", "two"):
+        for kind, suffix in (("JPEGImages", "jpg"), ("SegmentationClass", "png")):
+            (root / kind / film).mkdir()
+            Image.fromarray(COLOURS[TRUE]).save(root / kind / film / f"0.{suffix}")
+    (root / "ImageSets/Segmentation/default.txt").write_text("one/0\ntwo/0\na\n")
+    pairs = recognise(root).splits["train"].pairs
+    assert [(pair.name, pair.mask.parent.name) for pair in pairs] == [
+        ("JPEGImages/one/0", "one"), ("JPEGImages/two/0", "two"), ("JPEGImages/a", "SegmentationClass"),
+    ]  # fmt: skip
+    (root / "ImageSets/Segmentation/default.txt").write_text("0\nb\n/x/JPEGImages/two/0.jpg\n")
+    found = recognise(root).splits["train"]
+    assert [pair.name for pair in found.pairs] == ["JPEGImages/b", "JPEGImages/two/0"]
+    assert found.missing == ("0 (which may be one/0 or two/0)",)

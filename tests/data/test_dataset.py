@@ -8,6 +8,10 @@ from PIL import Image
 
 from atrous.contract import AtrousError, LabelSpace
 from atrous.data import Pair, decode, fingerprint, open_dataset, read_sample
+from atrous.data.dataset import dataset_in
+from atrous.data.found import Found
+from atrous.data.pairs import Matched
+from atrous.data.wishes import Wishes
 
 
 def make(root, masks, *, image=None):
@@ -209,3 +213,12 @@ def test_fingerprint(tmp_path):
     np.testing.assert_allclose([told["low"], told["high"]], np.percentile(values, (0.5, 99.5)))
     assert told["sha256"] == fingerprint(dataset, limit=1)["sha256"]
     assert fingerprint(dataset, limit=1)["classes"][0]["images"] == 2
+
+
+def test_two_pairs_of_one_name_are_refused(tmp_path):
+    root = make(tmp_path, [grey(0, 1), grey(0, 0)])
+    pairs = tuple(Pair("a", root / "images" / f"{name}.png", root / "masks" / f"{name}.png") for name in "01")
+    found = Found({"train": Matched(pairs)}, layout="folders", root=root)
+    with pytest.raises(AtrousError, match=r"the name 'a' is that of two pairs, .*0.png and .*1.png. Rename") as caught:
+        dataset_in(found, Wishes())
+    assert caught.value.kind == "name-twice"

@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 from atrous import inspect
+from atrous.contract import LabelSpace
 from atrous.data import open_dataset, read_sample
+from atrous.data.diagnosis import mending
 from atrous.data.scenes import write_scenes
-
 
 def healthy(root):
     write_scenes(root, train=8, val=3, size=(96, 96), seed=3)
@@ -69,7 +70,7 @@ def kinds(found):
 def test_labels_outside_become_ignore(broken, truth):
     change(mask_of(broken, 1), lambda mask: np.concatenate([np.full_like(mask[:5], 99), mask[5:]]))
     found = fixed(broken, classes=("sky", "building", "road", "pavement", "tree", "car", "pedestrian", "pole"))
-    assert found.fixed.done == ("label-outside (1): such pixels made ignore",)
+    assert found.fixed.done == ("label-outside (1): such pixels made ignore; a mask of nothing else left out",)
     labels = labels_in(broken.parent / "fixed")["images/train/0001"]
     assert (labels[:5] == 255).all()
     np.testing.assert_array_equal(labels[5:], truth["images/train/0001"][5:])
@@ -103,7 +104,7 @@ def test_a_jpeg_mask_gets_its_classes_back(broken, truth):
     (pair,) = (pair for pair in repaired.splits["train"] if pair.name == "images/train/0001")
     sample = read_sample(pair, repaired.space)
     colours_back = np.array([*repaired.space.colours], np.uint8)[sample.labels]
-    assert (colours_back == original).all(axis=2).mean() > 0.93
+    assert (colours_back == original).all(axis=2).mean() > 0.96
 
 
 def test_a_jpeg_of_other_levels_is_not_guessed(broken):
@@ -146,7 +147,8 @@ def test_files_that_cannot_be_read_are_left_out(broken):
 
 
 def test_copies_are_kept_once(broken):
-    (broken / "images" / "val" / "0000.png").write_bytes(image_of(broken, 1).read_bytes())
+    for kind in ("images", "masks"):
+        (broken / kind / "val" / "0000.png").write_bytes((broken / kind / "train" / "0001.png").read_bytes())
     found = fixed(broken)
     assert "identical-files (2): the first of each taken" in found.fixed.done
     assert found.fixed.images == 10
@@ -160,6 +162,222 @@ def test_swapped_axes_are_turned_back(broken, truth, tmp_path):
     change(mask_of(root, 1), lambda mask: mask.T)
     assert "axes-swapped (1): turned so that borders lie on edges" in fixed(root).fixed.done
     assert (labels_in(tmp_path / "fixed")["images/train/0001"] == wanted).mean() > 0.99
+
+
+def test_a_way_that_nothing_tells_is_not_guessed(tmp_path):
+    root = tmp_path / "flat"
+    for index in range(6):
+        mask = np.zeros((60, 90), np.uint8)
+        mask[5:15, 10:30] = 1
+        save(root, str(index), np.full((60, 90, 3), 100 + 20 * index, np.uint8), mask if index else np.rot90(mask))
+    found = fixed(root)
+    assert found.fixed.images == 5
+    assert found.fixed.left == (
+        "axes-swapped (1): no way of turning them lays borders on edges clearly best; left out, with their images",
+    )
+
+
+def save(root, name, image, mask, *, suffix=".png", **options):
+    """Write an image and its mask, without a split."""
+    for kind, array, end in (("images", image, ".png"), ("masks", mask, suffix)):
+        (root / kind).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.ascontiguousarray(array)).save(
+            root / kind / f"{name}{end}", **(options if kind == "masks" else {})
+        )
+
+
+def lines(seed, values, *, size=128, width=2):
+    """Return a mask of lines of two pixels, each in one of the values, on 0, with a disc of each value."""
+    import cv2
+
+    random, mask = np.random.default_rng(seed), np.zeros((size, size), np.uint8)
+    for place in range(6):
+        first, second = random.integers(0, size, (2, 2)).tolist()
+        cv2.line(mask, first, second, values[place % len(values)], width)
+    for place, value in enumerate(values):
+        cv2.circle(mask, (20 + 40 * place, size - 24), 12, value, -1)
+    return mask
+
+
+def picture_of(mask, seed):
+    """Return a noisy photo (h, w, 3) in which the parts of a mask have colours of their own."""
+    colours = np.random.default_rng(5).integers(30, 220, (256, 3))
+    noisy = colours[mask] + np.random.default_rng(seed).normal(0, 8, (*mask.shape, 3))
+    return np.clip(noisy, 0, 255).astype(np.uint8)
+
+
+def found_again(truth, got):
+    """Return the share of the pixels of lines and discs that have their class again."""
+    return float((got == truth)[truth > 0].mean())
+
+
+def test_soft_lines_are_cut_at_one_half(tmp_path):
+    import cv2
+
+    root, soft = tmp_path / "soft", {}
+    for index in range(6):
+        mask = lines(index, [255])
+        soft[str(index)] = cv2.GaussianBlur(mask, (0, 0), 0.8)
+        save(root, str(index), picture_of(mask, index), soft[str(index)])
+    assert fixed(root).fixed.done == ("soft-mask (6): rounded at one half",)
+    for name, labels in labels_in(tmp_path / "fixed").items():
+        np.testing.assert_array_equal(labels, soft[name.rsplit("/", 1)[-1]] >= 128)
+
+
+@pytest.mark.parametrize("values", [[255], [60, 120, 180]])
+def test_thin_lines_survive_jpeg(tmp_path, values):
+    root, truth = tmp_path / "jpeg", {}
+    for index in range(6):
+        mask = lines(index, values)
+        truth[str(index)] = np.searchsorted([0, *values], mask)
+        save(root, str(index), picture_of(mask, index), mask)
+        if index < 3:
+            (root / "masks" / f"{index}.png").unlink()
+            save(root, str(index), picture_of(mask, index), mask, suffix=".jpg", quality=95)
+    assert fixed(root).fixed.left == ()
+    for name, labels in labels_in(tmp_path / "fixed").items():
+        assert found_again(truth[name.rsplit("/", 1)[-1]], labels) > 0.99
+
+
+def test_thin_lines_survive_an_enlargement(tmp_path):
+    import cv2
+
+    root, truth = tmp_path / "enlarged", {}
+    for index in range(8):
+        mask = lines(index, [80, 200])
+        large = cv2.resize(mask, (192, 192), interpolation=cv2.INTER_NEAREST)
+        truth[str(index)] = np.searchsorted([0, 80, 200], large)
+        smooth = cv2.resize(mask, (192, 192), interpolation=cv2.INTER_LINEAR)
+        save(root, str(index), picture_of(large, index), smooth if index < 3 else large)
+    found = fixed(root)
+    assert found.fixed.done[0].startswith("anti-aliased-mask (3): each pixel of a border")
+    labels = {name.rsplit("/", 1)[-1]: each for name, each in labels_in(tmp_path / "fixed").items()}
+    for name in "012":
+        assert found_again(truth[name][:120], labels[name][:120]) > 0.87  # lines alone; measured: 0.90, 0.92, 0.91
+        assert (labels[name] == truth[name]).mean() > 0.96
+
+
+def test_lines_too_thin_to_tell_are_ignored_and_said(tmp_path):
+    import cv2
+
+    root = tmp_path / "thin"
+    for index in range(8):
+        mask = np.zeros((192, 192), np.uint8)
+        cv2.circle(mask, (60, 60), 30, 40, -1)
+        cv2.circle(mask, (130, 120), 30, 120, -1)
+        cv2.line(mask, (10, 180 - 3 * index), (180, 100), 200, 2)
+        small = cv2.resize(mask, (96, 96), interpolation=cv2.INTER_AREA)
+        smooth = cv2.resize(small, (192, 192), interpolation=cv2.INTER_LINEAR)
+        save(root, str(index), picture_of(mask, index), smooth if index < 2 else mask)
+    left = fixed(root).fixed.left
+    assert "anti-aliased-mask (2): have parts too thin to tell their class, made ignore; look at the copy" in left
+    labels = {name.rsplit("/", 1)[-1]: each for name, each in labels_in(tmp_path / "fixed").items()}
+    assert (labels["0"] == 255).any()
+    assert not (labels["5"] == 255).any()
+
+
+def test_a_class_between_two_others_is_not_made_of_their_border():
+    mask = np.repeat(np.uint8([[0] * 8 + [5, 9] + [14] * 8]), 12, axis=0)
+    space = LabelSpace(names=("a", "b", "c", "d"), values=(0, 4, 9, 14))
+    assert set(np.unique(mending.snapped(mask, space, lossy=False).labels)) == {0, 3}
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_masks_that_lie_as_the_sensor_did_are_kept(tmp_path, orientation):
+    root = tmp_path / "turned"
+    for index in range(5):
+        mask = lines(index, [1, 2])[:90]
+        save(root, str(index), picture_of(mask, index), mask)
+        exif = Image.Exif()
+        exif[274] = orientation
+        path = root / "images" / f"{index}.png"
+        Image.open(path).save(path.with_suffix(".jpg"), quality=95, exif=exif)
+        path.unlink()
+    before = labels_in(root)
+    found = fixed(root)
+    assert (found.findings, found.fixed.done, found.fixed.left) == ((), (), ())
+    after = labels_in(tmp_path / "fixed")
+    assert sorted(name.rsplit("/", 1)[-1] for name in after) == sorted(name.rsplit("/", 1)[-1] for name in before)
+    for name, labels in after.items():
+        np.testing.assert_array_equal(labels, before[f"images/{name.rsplit('/', 1)[-1]}"])
+
+
+def test_object_numbers_are_lost_in_words(tmp_path):
+    root = tmp_path / "cells"
+    for index in range(4):
+        save(root, str(index), picture_of(lines(index, [1]), index), lines(index, [1, 2, 3]))
+    found = fixed(root, labels="instances")
+    assert any("numbered objects: masks hold classes only" in note for note in found.fixed.notes)
+    assert "  note: 12 numbered objects" in found.as_text()
+    assert found.as_json()["fixed"]["notes"]
+
+
+def test_equal_slices_of_a_volume_are_kept(tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    root = tmp_path / "volumes"
+    for volume in range(3):
+        image = np.random.default_rng(volume).integers(0, 1000, (32, 32, 6)).astype(np.int16)
+        image[:, :, 3] = image[:, :, 2]
+        mask = np.zeros(image.shape, np.uint8)
+        mask[8:20, 8:20, :5] = 1
+        for kind, array in (("images", image), ("labels", mask)):
+            (root / kind).mkdir(parents=True, exist_ok=True)
+            nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), root / kind / f"v{volume}.nii.gz")
+    found = fixed(root)
+    assert (found.images, found.fixed.images, found.fixed.left) == (18, 18, ())
+
+
+def test_one_image_with_two_masks_is_no_choice_of_ours(tmp_path):
+    root = tmp_path / "twice"
+    for index in range(6):
+        mask = lines(index % 5, [1, 2])
+        save(root, str(index), picture_of(mask, index % 5), mask if index < 5 else np.where(mask == 1, 2, mask))
+    found = fixed(root)
+    (finding,) = found.findings
+    assert finding.kind == "identical-files"
+    assert all(detail.endswith(", and their masks differ") for detail in finding.details)
+    assert (found.fixed.images, found.fixed.done) == (6, ())
+    assert found.fixed.left == ("identical-files (2): their masks differ, and only you know which is right; all kept",)
+
+
+def test_two_names_are_black_and_white_in_jpegs(tmp_path):
+    root = tmp_path / "jpegs"
+    for index in range(5):
+        mask = lines(index, [255])
+        save(root, str(index), picture_of(mask, index), mask, suffix=".jpg", quality=95)
+    found = fixed(root, classes=("ground", "line"))
+    assert (found.fixed.images, found.fixed.left) == (5, ())
+    assert open_dataset(tmp_path / "fixed").space.names == ("ground", "line")
+    for name, labels in labels_in(tmp_path / "fixed").items():
+        assert found_again(lines(int(name[-1]), [1]), labels) > 0.99
+    with_three = inspect(root, fix=tmp_path / "again", classes=("ground", "line", "other"))
+    assert "Say their values too, as `names` and `values` in a classes.json." in with_three.as_text()
+
+
+def test_images_that_are_only_alike_are_kept(broken):
+    train, val = image_of(broken, 1), broken / "images" / "val" / "0001.png"
+    array = np.array(Image.open(train))
+    strong = np.random.default_rng(0).normal(0, 21, array.shape)
+    Image.fromarray(np.clip(array + strong, 0, 255).astype(np.uint8)).save(val)
+    found = fixed(broken)
+    assert "near-duplicate" in kinds(found)
+    assert "near-duplicate (1): alike, and not surely copies; kept" in found.fixed.left
+    assert found.fixed.images == 11
+    Image.open(train).save(val.with_suffix(".jpg"), quality=90)
+    val.unlink()
+    again = inspect(broken, fix=broken.parent / "again").fixed
+    assert again.done == ("near-duplicate (1): left out, those of train kept",)
+    assert again.images == 10
+
+
+def test_masks_of_the_rarer_encoding_are_left_out(tmp_path):
+    root = tmp_path / "mixed"
+    for index in range(12):
+        mask = lines(index, [1])
+        save(root, str(index), picture_of(mask, index), mask if index < 8 else mask * np.uint8(255))
+    found = fixed(root)
+    assert found.fixed.done == ("mixed-encodings (4): left out, with their images",)
+    assert found.fixed.images == 8
 
 
 def test_what_is_not_mended_is_said(broken):

@@ -159,10 +159,8 @@ def test_what_lists_leave_out_or_name_twice(tmp_path):
     touch(tmp_path, *(f"{kind}/{stem}.png" for kind in ("images", "masks") for stem in "abc"))
     (tmp_path / "train.txt").write_text("a\nb\n")
     (tmp_path / "val.txt").write_text("b\n")
-    assert recognise(tmp_path).notes == (
-        "in the lists of train and of val alike: 1 of the pairs, first images/b",
-        "left out, since in no list: 1 of the pairs, first images/c",
-    )
+    assert recognise(tmp_path).notes == ("left out, since in no list: 1 of the pairs, first images/c",)
+    assert [problem.kind for problem in recognise(tmp_path).problems] == ["in-two-splits"]
     (tmp_path / "train.txt").unlink()
     assert {split: len(pairs) for split, pairs in paired(tmp_path).items()} == {"train": 2, "val": 1}
     (tmp_path / "val.txt").write_text("x\ny\n")
@@ -248,7 +246,8 @@ def test_a_relative_root(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("values", "classes", "ignore"), [([0, 255], (0, 255), None), ([0, 128, 255], (0, 128), 255), ([0, 1], (0, 1), 255)]
+    ("values", "classes", "ignore"),
+    [([0, 255], (0, 255), None), ([0, 128, 255], (0, 128, 255), None), ([0, 1], (0, 1), 255)],
 )
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
 def test_values_of_masks(tmp_path, values, classes, ignore, depth):
@@ -259,3 +258,21 @@ def test_values_of_masks(tmp_path, values, classes, ignore, depth):
             Image.fromarray(array).save(tmp_path / folder / f"{name}.png")
     space = open_dataset(tmp_path).space
     assert (space.values, space.ignore) == (classes, ignore)
+
+
+def test_a_table_that_is_no_list_does_no_harm(tmp_path):
+    touch(tmp_path, *(f"{kind}/{stem}.png" for kind in ("images", "masks") for stem in "abc"))
+    (tmp_path / "train.csv").write_bytes("이름,값\n".encode("cp949"))
+    assert recognise(tmp_path).layout == "folders"
+    (tmp_path / "train.txt").write_bytes("도로\n".encode("cp949"))
+    with pytest.raises(AtrousError, match=r"train\.txt: this is not text in UTF-8"):
+        recognise(tmp_path)
+
+
+def test_a_listed_image_that_is_gone_is_not_another_of_its_name(tmp_path):
+    touch(tmp_path, *(f"{kind}/{name}.png" for kind in ("images", "masks") for name in ("x/a", "y/b", "y/c")))
+    (tmp_path / "train.txt").write_text("x/a\nx/b\n")
+    (tmp_path / "val.txt").write_text("y/c\n")
+    found = recognise(tmp_path)
+    assert [pair.name for pair in found.splits["train"].pairs] == ["images/x/a"]
+    assert found.splits["train"].missing == ("x/b",)

@@ -141,7 +141,7 @@ def test_no_data_that_is_the_background_stays_a_class(tmp_path):
         write(tmp_path / "images" / f"{name}.tif", noise(20, 30, 3))
         write(tmp_path / "masks" / f"{name}.tif", noise(20, 30, low=0, high=2), nodata=0)
     (note,) = recognise(tmp_path).notes
-    assert note.startswith("The masks' value for no data, 0, is taken for a class, since they hold only one other")
+    assert note.startswith("The masks' value for no data, 0, is taken for a class, since the 2 masks that were looked")
     assert len(open_dataset(tmp_path).space) == 2
     assert open_dataset(tmp_path, classes=["ground", "roof"]).space.values == (0, 1)
     write(tmp_path / "masks" / "b.tif", noise(20, 30, low=0, high=4), nodata=0)
@@ -232,3 +232,12 @@ def test_damaged_rasters_have_words(tmp_path):
     path.write_bytes(whole[:60])
     with pytest.raises(AtrousError, match="truncated or damaged"):
         read_tags(path)
+
+
+def test_no_data_is_told_from_masks_all_over_the_folder(tmp_path):
+    for number in range(5):
+        write(tmp_path / "images" / f"{number}.tif", noise(20, 30, 3))
+        write(tmp_path / "masks" / f"{number}.tif", noise(20, 30, low=0, high=4 if number == 2 else 2), nodata=0)
+    found = recognise(tmp_path)
+    assert found.told.ignore == 0
+    assert found.notes[0].startswith("The masks' value for no data, 0, is ignored.")

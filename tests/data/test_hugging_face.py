@@ -277,3 +277,33 @@ def test_images_with_metadata(tmp_path, suffix):
     assert kinds.count("listed-missing") == 2
     assert kinds.count("broken-annotation") == (4 if suffix == "jsonl" else 0)
     np.testing.assert_array_equal(samples(open_dataset(tmp_path))["train/한국어"].labels, LABELS[1])
+
+
+def test_rows_left_out_of_one_shard_do_not_repeat_names(tmp_path):
+    for shard, labels in enumerate(([None, *LABELS[1:]], LABELS)):
+        made = table(labels=labels, rows=range(3 * shard, 3 * shard + 3))
+        pyarrow.parquet.write_table(made, tmp_path / f"train-0000{shard}-of-00002.parquet")
+    found = samples(open_dataset(tmp_path))
+    assert sorted(found) == [f"train/{row:06d}" for row in range(1, 6)]
+    for row in range(1, 6):
+        np.testing.assert_array_equal(found[f"train/{row:06d}"].image, IMAGES[row])
+
+
+def test_names_in_metadata_that_no_file_can_have(tmp_path):
+    names = ["x" * 400, "/etc/hostname", "../a.png", "a\0b", "gone.png"]
+    (tmp_path / "train").mkdir()
+    for name in ("a.png", "a_mask.png"):
+        Image.fromarray(IMAGES[0] if name == "a.png" else LABELS[0]).save(tmp_path / "train" / name)
+    entries = [{"file_name": "a.png", "mask_file_name": "a_mask.png"}]
+    entries += [{"file_name": "a.png", "mask_file_name": name} for name in names]
+    entries += [{"file_name": name, "mask_file_name": "a_mask.png"} for name in names]
+    (tmp_path / "train" / "metadata.jsonl").write_text("\n".join(map(json.dumps, entries)))
+    found = recognise(tmp_path)
+    assert [pair.name for pair in found.splits["train"].pairs] == ["train/a"]
+    assert [problem.kind for problem in found.problems] == ["listed-missing"] * 10
+    kind = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
+    for name in names:
+        made = table(rows=[0]).set_column(1, "label", pyarrow.array([{"bytes": None, "path": name}], kind))
+        pyarrow.parquet.write_table(made, tmp_path / "t.parquet")
+        with pytest.raises(AtrousError, match="and does not hold it, and it is not below"):
+            Row(tmp_path / "t.parquet", 0, "label", masks=True).read()

@@ -14,6 +14,7 @@ from atrous.contract import AtrousError, LabelSpace
 from atrous.data import examine, fingerprint, inspect_dataset, open_dataset
 from atrous.data.census import in_threads, workers
 from atrous.data.diagnosis import REMEDIES, copies, regions, turning
+from atrous.data.diagnosis.page import chosen
 from atrous.data.inspection import report as report_of
 
 sys.path.append(str(Path(__file__).parent))  # tests are no package, so they import no neighbours
@@ -67,6 +68,53 @@ def test_details_say_what_exactly_is_wrong(sound):
     assert finding.details == (
         "masks/train/t04.png: label 22 is outside 0..3; 7 pixels have it and 1 more such values came",
     )
+
+
+def test_a_long_sentence_is_said_once(tmp_path):
+    broken.BROKEN["numbers of objects in two masks"].make(tmp_path)
+    first, second = inspect_dataset(tmp_path).findings[0].details
+    assert "these look like object numbers, not classes" in first
+    assert second == "masks/val/v00.png: the same"
+
+
+def test_pictures_that_no_layout_used_are_noted(sound):
+    assert inspect_dataset(sound).notes == ()
+    for place in range(370):
+        path = sound / "elsewhere" / f"{place % 7}" / f"{place}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    (note,) = inspect_dataset(sound).notes
+    assert note.startswith(
+        "layout folders uses 36 files, and 370 more pictures lie in the folder, such as elsewhere/0/"
+    )
+
+
+def test_problems_know_their_pairs(sound):
+    broken.filled(0, "masks/train/t04.png")(sound)
+    seen = examine(sound)
+    ((row,),) = seen.rows()
+    assert (seen.problems[0].pair, seen.looks[row].pair.name) == ("images/train/t04",) * 2
+
+
+def test_a_broken_slice_leaves_the_others(tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    for volume in range(6):
+        labels = np.stack([sets.labels_of(10 * volume + place) for place in range(4)], axis=2)
+        image = np.stack([sets.image_of(labels[..., place], volume)[..., 0] for place in range(4)], axis=2)
+        if volume == 1:
+            labels[..., 2] = image[..., 2]
+        for kind, array in (("images", image), ("labels", labels)):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), tmp_path / kind / f"v{volume}.nii.gz")
+    seen = examine(tmp_path)
+    assert [(problem.kind, len(rows)) for problem, rows in zip(seen.problems, seen.rows(), strict=True)] == [
+        ("mask-is-image", 1)
+    ]
+    assert (seen.counts.sum(axis=1) > 0).sum() == 23
+    ((row,),) = seen.rows()
+    kinds = {look.pair.name: found for look, found in chosen(seen)}
+    assert kinds[seen.looks[row].pair.name] == ("mask-is-image",)
+    assert sum(bool(found) for found in kinds.values()) == 1
 
 
 def test_a_wrong_value_of_a_colour_and_of_values_with_gaps(tmp_path):
@@ -227,6 +275,11 @@ def test_turns_need_evidence():
     assert turning.turned_masks([better] * 6, [1] * 6) == dict.fromkeys(range(6), 2)
     volume = turning.turned_masks([better] * 6, [1] * 6, ["a", "a", "a", "b", "b", "c"])
     assert volume == {}
+    steady = (1.05, 1.22, 1.0, 1.0, 0, 0, 0, 0)
+    worse = (1.3, 1.22, 1.0, 1.0, 0, 0, 0, 0)
+    assert turning.turned_masks([steady] * 12, [1] * 12) == dict.fromkeys(range(12), 2)
+    assert turning.turned_masks([steady] * 8, [1] * 8) == {}
+    assert turning.turned_masks([*[steady] * 7, *[worse] * 5], [1] * 12) == {}
     slightly = (1.2, 1.35, 1.0, 1.0, 0, 0, 0, 0)
     assert turning.turned_masks([slightly] * 6, [1] * 6) == {}
 
@@ -264,8 +317,9 @@ def test_every_kind_has_words():
 
 
 # What is truly there. The animals of VOC are a selection, so that bicycle, bus and motorbike are in val alone; of a few
-# sample images hardly two show the same classes. The two slices of Synapse are neighbours of one patient, the two runs
-# of the microscopy are one image. What NYU calls annotations are depths in millimetres.
+# sample images hardly two show the same classes. The two slices of Synapse are neighbours of one patient, and nothing
+# is labelled on them; the two runs of the microscopy are one image. What NYU calls annotations are depths in
+# millimetres.
 REAL = [
     ("camvid11", {}, []),
     ("isbi2012", {}, []),
@@ -283,7 +337,7 @@ REAL = [
     ("mmseg_samples/pseudo_nyu_dataset", {}, ["classes-unknown"]),
     ("mmseg_samples/pseudo_potsdam_dataset", {}, []),
     ("mmseg_samples/pseudo_refuge_dataset", {}, []),
-    ("mmseg_samples/pseudo_synapse_dataset", {}, ["near-duplicate"]),
+    ("mmseg_samples/pseudo_synapse_dataset", {}, ["near-duplicate", "nothing-labelled"]),
     ("mmseg_samples/pseudo_vaihingen_dataset", {}, []),
     ("medical_dcmqi/23x38x3", {}, []),
     ("medical_dcmqi/24x38x3", {}, []),

@@ -212,3 +212,47 @@ def test_other_files_are_none_of_this_layout(tmp_path):
     ):
         (tmp_path / "a.json").write_text(text)
         assert label_studio.recognise(tmp_path) is None
+
+
+def test_an_export_that_is_there_twice(tmp_path):
+    write(tmp_path, task(region()), file="export-1.json")
+    write(tmp_path, task(region()), file="export-2.json")
+    found = recognise(tmp_path)
+    assert kinds(found) == [("name-twice", "a.jpg")]
+    assert found.problems[0].detail.startswith("export-1.json and export-2.json both annotate it")
+    assert len(open_dataset(tmp_path).splits["train"]) == 1
+
+
+def test_two_tasks_of_one_image(tmp_path):
+    found = recognise(write(tmp_path, task(region()), task(region())))
+    assert kinds(found) == [("name-twice", "a.jpg")]
+    assert found.problems[0].detail == "export.json annotates it more than once: the first counts"
+
+
+def test_key_points_do_not_hide_a_folder_of_masks(tmp_path):
+    point = region({"x": 1, "y": 1, "keypointlabels": ["nose"]}, kind="keypointlabels")
+    write(tmp_path, task(point))
+    (tmp_path / "masks").mkdir()
+    Image.new("L", (30, 20), 1).save(tmp_path / "masks" / "a.png")
+    assert recognise(tmp_path).layout == "folders"
+    write(tmp_path, task(region()))
+    found = recognise(tmp_path)
+    assert found.layout == "label-studio"
+    assert any("masks/ holds masks too" in note for note in found.notes)
+
+
+def test_labels_in_other_letters_are_the_same(tmp_path):
+    first, second = ({**POLYGON, "polygonlabels": [name]} for name in ("\ubcf4", "\u1107\u1169"))
+    assert recognise(write(tmp_path, task(region(first), region(second)))).told.classes == ("background", "\ubcf4")
+
+
+def test_the_split_is_that_of_the_file_or_its_folder_or_else_the_image(tmp_path):
+    (tmp_path / "val").mkdir()
+    write(tmp_path, task(region()), file="val/export.json")
+    assert list(recognise(tmp_path).splits) == ["val"]
+    (tmp_path / "val" / "export.json").rename(tmp_path / "test export.json")
+    assert list(recognise(tmp_path).splits) == ["test"]
+    (tmp_path / "test export.json").unlink()
+    write(tmp_path, task(region(), image="a.jpg"), names=("val/test_cam/a.jpg",))
+    (tmp_path / "images" / "a.jpg").unlink()
+    assert list(recognise(tmp_path).splits) == ["val"]

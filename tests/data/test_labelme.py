@@ -196,3 +196,46 @@ def test_other_files_are_none_of_this_layout(tmp_path):
     for content in ({}, [], {"images": []}, {"imagePath": "a.jpg"}):
         (tmp_path / "a.json").write_text(json.dumps(content))
         assert labelme.recognise(tmp_path) is None
+
+
+def test_shapes_of_a_group_are_one_object(tmp_path):
+    far = [[10, 10], [14, 10], [14, 14], [10, 14]]
+    other = [[20, 1], [24, 1], [24, 4], [20, 4]]
+    shapes = (shape("cat", group_id=1), shape("cat", far, group_id=1), shape("dog", other, group_id=1))
+    write(tmp_path, "a", *shapes)
+    mask = recognise(tmp_path).splits["train"].pairs[0].mask
+    numbers = mask.instances()
+    assert (numbers[2, 2], numbers[11, 11], numbers[2, 22]) == (1, 1, 3)
+    assert np.unique(mask.read()).tolist() == [0, 1, 2]
+
+
+def test_turned_rectangles(tmp_path):
+    write(tmp_path, "a", shape("cat", [[5, 0], [10, 5], [5, 10], [0, 5]], "rotation"))
+    found = recognise(tmp_path)
+    mask = found.splits["train"].pairs[0].mask.read()
+    assert (found.problems, mask[5, 5], mask[1, 1], mask[8, 8]) == ((), 1, 0, 0)
+
+
+def test_a_folder_called_like_a_split_comes_before_words(tmp_path):
+    write(tmp_path, "train/val street/a", shape("cat"))
+    assert list(recognise(tmp_path).splits) == ["train"]
+
+
+def test_labels_in_other_letters_are_the_same(tmp_path):
+    write(tmp_path, "a", shape("\ubcf4"))
+    write(tmp_path, "b", shape("\u1107\u1169"))
+    assert recognise(tmp_path).told.classes == ("_background_", "\ubcf4")
+
+
+def test_two_files_of_one_image_and_masks_beside(tmp_path):
+    write(tmp_path, "images/a", shape("cat"), file="json/a.json", image="../images/a.jpg")
+    write(tmp_path, "images/a", shape("dog"), file="old/b.json", image="../images/a.jpg")
+    (tmp_path / "masks").mkdir()
+    Image.new("L", (30, 20), 1).save(tmp_path / "masks" / "a.png")
+    found = recognise(tmp_path)
+    assert kinds(found) == [("name-twice", "a.jpg")]
+    assert found.problems[0].detail == (
+        "a.json and b.json both annotate it, as where an export is there twice: a.json counts"
+    )
+    assert any("masks/ holds masks too" in note for note in found.notes)
+    assert found.splits["train"].doubles == ()

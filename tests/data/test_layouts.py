@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -149,11 +150,12 @@ def test_the_original_of_camvid(tmp_path):
 @pytest.mark.parametrize("inner", [("", ""), ("TrainVal_images/", "TrainVal_parsing_annotations/")])
 def test_lip(tmp_path, inner):
     for split in ("train", "val"):
-        place(tmp_path, f"{inner[0]}{split}_images/a.png", f"{inner[1]}{split}_segmentations/a.png")
+        place(tmp_path, f"{inner[0]}{split}_images/7_42.png", f"{inner[1]}{split}_segmentations/7_42.png")
     place(tmp_path, "test_images/t.png")
     dataset = open_dataset(tmp_path)
     assert (dataset.layout, len(dataset.space), dataset.space.names[13]) == ("lip", 20, "face")
     assert {name: len(pairs) for name, pairs in dataset.splits.items()} == {"train": 1, "val": 1, "test": 1}
+    assert "the 20 of Look into Person" in recognise(tmp_path).notes[0]
 
 
 @pytest.mark.parametrize("base", ["", "dataset/"])
@@ -191,6 +193,9 @@ def test_mapillary(tmp_path, version):
     assert {name: len(pairs) for name, pairs in dataset.splits.items()} == {"train": 1, "val": 1, "test": 1}
     for text in ("[]", "{", '{"labels": [1]}', '{"labels": [{"name": "a", "color": [1, 2]}]}', '{"labels": null}'):
         config.write_text(text)
+        if not version and "color" not in text:  # a configuration without version may be any program's
+            assert mapillary.recognise(tmp_path) is None
+            continue
         with pytest.raises(AtrousError, match=r"json: this is no configuration of Mapillary Vistas .* Copy it from"):
             recognise(tmp_path)
     config.unlink()
@@ -287,3 +292,65 @@ def test_an_unknown_layout_and_one_that_is_another(tmp_path):
         open_dataset(tmp_path, layout="pascal")
     with pytest.raises(AtrousError, match=r"this is not the layout voc. It holds images/, masks/"):
         open_dataset(tmp_path, layout="voc")
+
+
+def test_voc_with_folders_within(tmp_path):
+    place(tmp_path, *(f"{kind}/{film}/0.png" for kind in ("JPEGImages", "SegmentationClass") for film in ("v1", "v2")))
+    pairs = recognise(tmp_path).splits["train"].pairs
+    assert [(pair.image.parent.name, pair.mask.parent.name) for pair in pairs] == [("v1", "v1"), ("v2", "v2")]
+    (tmp_path / "SegmentationClass/v1/0.png").unlink()
+    (tmp_path / "JPEGImages/v2/0.png").unlink()
+    assert not recognise(place(tmp_path, "JPEGImages/c.png", "SegmentationClass/c.png")).splits["train"].pairs[1:]
+    (tmp_path / "SegmentationClass/v2/0.png").rename(tmp_path / "SegmentationClass/0.png")
+    pairs = recognise(tmp_path).splits["train"].pairs  # one folder of masks for images in several
+    assert [pair.name for pair in pairs] == ["JPEGImages/c", "JPEGImages/v1/0"]
+    place(tmp_path, "JPEGImages/c.bmp")
+    with pytest.raises(AtrousError, match=r"1 names are used by several files, first JPEGImages/c\.bmp and JPEG"):
+        open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(("listed", "stored"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_voc_and_names_of_another_system(tmp_path, listed, stored):
+    names = [f"도로{letter}" for letter in "ab"]
+    place(tmp_path, *(normalize(stored, f"JPEGImages/{name}.png") for name in names))
+    place(tmp_path, *(normalize(listed, f"SegmentationClass/{name}.png") for name in names))
+    lists = tmp_path / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text(normalize(listed, "\n".join(names)), encoding="utf-8")
+    found = recognise(tmp_path).splits["train"]
+    assert (len(found.pairs), found.missing) == (2, ())
+
+
+@pytest.mark.parametrize("line", ["/JPEGImages/a.png /SegmentationClass/a.png", "a.png\tb", "C:\\x\\a.png", "a, 1"])
+def test_lines_of_voc(tmp_path, line):
+    place(tmp_path, "JPEGImages/a.png", "SegmentationClass/a.png", "ImageSets/Segmentation/x.png")
+    (tmp_path / "ImageSets/Segmentation/train.txt").write_text(line)
+    found = recognise(tmp_path).splits["train"]
+    assert ([pair.name for pair in found.pairs], found.missing) == (["JPEGImages/a"], ())
+
+
+def test_folders_called_as_those_of_lip(tmp_path):
+    place(tmp_path, *(f"{split}_{kind}/a.png" for split in ("train", "val") for kind in ("images", "segmentations")))
+    dataset = open_dataset(tmp_path)
+    assert (dataset.layout, len(dataset.space)) == ("folders", 2)
+    assert {split: len(pairs) for split, pairs in dataset.splits.items()} == {"train": 1, "val": 1}
+
+
+@pytest.mark.parametrize(
+    "config",
+    ["{}", "[]", "{", '{"model": "unet"}', '{"labels": ["road", "car"]}', '{"labels": [{}]}'],
+)
+def test_a_config_of_another_program(tmp_path, config):
+    place(tmp_path, *(f"{split}/{kind}/{split}.png" for split in ("train", "val") for kind in ("images", "labels")))
+    (tmp_path / "config.json").write_text(config)
+    assert recognise(tmp_path).layout == "folders"
+
+
+def test_what_is_wrong_inside_the_only_folder_is_said(tmp_path):
+    place(tmp_path / "out" / "in", "SegmentationClass/a.png")
+    (tmp_path / "out" / "in" / "labelmap.txt").write_text("a:1,2,3::\n")
+    with pytest.raises(AtrousError, match=r"in: this is CVAT's export of masks without the images"):
+        open_dataset(tmp_path)
+    place(tmp_path / "other" / "deep", "a.png")
+    with pytest.raises(AtrousError, match=r"other: no layout of images and masks was recognised\. It holds deep/ \(1"):
+        open_dataset(tmp_path / "other")

@@ -87,7 +87,7 @@ def test_what_is_missing_or_unclear(tmp_path):
     root = folder(tmp_path, LINES["space"], ("a", "b"))
     lines = ["pictures/a.jpg truth/gone.png", "gone.jpg truth/b_t.png", "/x/b.jpg /x/b_t.png", "far.jpg far.png"]
     (root / "train.txt").write_text("\n".join(lines))
-    found = recognise(root).splits["train"]
+    found = list_files.recognise(root).splits["train"]
     assert found.missing == ("truth/gone.png", "gone.jpg", "far.jpg", "far.png")
     assert [pair.name for pair in found.pairs] == ["pictures/b"]
     with pytest.raises(AtrousError, match=r"4 of the listed files are not there, first truth/gone\.png\. Copy them"):
@@ -126,3 +126,24 @@ def test_lists_come_before_names_of_folders(tmp_path):
     found = recognise(tmp_path)
     assert found.layout == "lists"
     assert [pair.mask.name for pair in found.splits["train"].pairs] == ["two.png", "one.png"]
+
+
+def test_a_pair_is_not_made_of_two_splits(tmp_path):
+    root = touch(tmp_path, "val/img/a.jpg", "val/lbl/a.png", "train/lbl/a.png", "train/img/b.jpg", "train/lbl/b.png")
+    lines = "{0}train/img/a.jpg {0}train/lbl/a.png\n{0}train/img/b.jpg {0}train/lbl/b.png\n"
+    (root / "val.txt").write_text("val/img/a.jpg val/lbl/a.png\n")
+    for prefix in ("", "/home/me/"):
+        (root / "train.txt").write_text(lines.format(prefix))
+        found = recognise(root)
+        assert [pair.name for pair in found.splits["train"].pairs] == ["train/img/b"]
+        assert found.splits["train"].missing == (f"{prefix}train/img/a.jpg",)
+        assert [pair.mask.parent.parent.name for pair in found.splits["val"].pairs] == ["val"]
+    touch(root, "train/lbl/c.png", "val/img/c.jpg")
+    (root / "train.txt").write_text("/x/c.jpg /y/c.png\n")
+    assert recognise(root).splits["train"].missing == ("/x/c.jpg", "/y/c.png")
+
+
+@pytest.mark.parametrize("name", ["train.csv", "train.tsv"])
+def test_a_table_that_cannot_be_read_is_no_list(tmp_path, name):
+    (touch(tmp_path, "a.jpg") / name).write_bytes("이름,값\n".encode("cp949"))
+    assert list_files.recognise(tmp_path) is None

@@ -178,3 +178,58 @@ def test_a_real_series_of_dicom(data_dir, tmp_path):
     np.testing.assert_allclose(volumes[0].affine, np.diag((-1, -1, 1, 1)) @ affine, atol=1e-3)
     assert volumes[0].shape == truth.shape
     assert ((np.asarray(volumes[0].dataobj) > 0) == (truth > 0)).all()
+
+
+def two_series(dicom, *, folders):
+    """Write two series of one patient, each with a segmentation; the second is labelled in its last slice alone."""
+    for number, (folder, size) in enumerate(zip(folders, ((4, 6), (4, 6)), strict=True), start=1):
+        series = f"1.2.{number}"
+        dicom.series(folder, 3, size=size, series=series, space=f"1.3.{number}", patient="Someone^Known")
+        frames = [
+            (1, 2.0 * place, f"{series}.{1 + place}", np.full(size, number == 1 or place == 2)) for place in range(3)
+        ]
+        dicom.segmentation(f"seg{number}.dcm", frames, uid=f"1.4.{number}", series=series, space=f"1.3.{number}",
+                           patient="Someone^Known")  # fmt: skip
+
+
+def test_two_series_of_a_patient_are_two_volumes(dicom, tmp_path):
+    two_series(dicom, folders=("study/ct", "study/mr"))
+    made = open_dataset(tmp_path)
+    assert len({pair.group for pairs in made.splits.values() for pair in pairs}) <= 2
+    paths = nifti.write(made, tmp_path / "out")
+    assert [path.relative_to(tmp_path / "out").as_posix() for path in paths] == [
+        "labels/study/ct.nii.gz", "labels/study/mr.nii.gz", "classes.json",
+    ]  # fmt: skip
+    first, second = (np.asarray(nibabel.load(path).dataobj) for path in paths[:2])
+    assert (first.shape, second.shape) == ((6, 4, 3), (6, 4, 3))
+    assert (first == 1).all()
+    assert [bool(second[:, :, index].all()) for index in range(3)] == [False, False, True]
+
+
+def test_two_series_in_one_folder_have_names_of_their_own(dicom, tmp_path):
+    two_series(dicom, folders=("ct", "elsewhere"))
+    for path in sorted((tmp_path / "elsewhere").iterdir()):
+        path.rename(tmp_path / "ct" / f"x{path.name}")
+    (tmp_path / "elsewhere").rmdir()
+    paths = nifti.write(open_dataset(tmp_path), tmp_path / "out")
+    assert [path.name for path in paths] == ["ct.nii.gz", "ct-2.nii.gz", "classes.json"]
+
+
+def test_real_series_of_patients_without_names(data_dir, tmp_path):
+    made = open_dataset(data_dir / "medical_dcmqi")
+    paths = nifti.write(made, tmp_path)
+    assert [path.relative_to(tmp_path / "labels").as_posix() for path in paths[:-1]] == [
+        "23x38x3/image.nii.gz", "24x38x3/image.nii.gz", "ct-3slice.nii.gz",
+    ]  # fmt: skip
+    by_file = {pair.image.path: pair for pairs in made.splits.values() for pair in pairs}
+    for path, shape in zip(paths, [(23, 38, 3), (24, 38, 3), (512, 512, 3)], strict=False):
+        volume = nibabel.load(path)
+        array = np.asarray(volume.dataobj)
+        assert array.shape == shape
+        name = path.relative_to(tmp_path / "labels").as_posix().removesuffix(".nii.gz")
+        members = [pair for file, pair in by_file.items() if file.parent == data_dir / "medical_dcmqi" / name]
+        assert len(members) == 3
+        for pair in members:
+            origin = np.asarray(pair.image.place.affine)[:, 3]
+            index = round(float((np.linalg.inv(volume.affine) @ origin)[2]))
+            np.testing.assert_array_equal(array[:, :, index].T, read_sample(pair, made.space).labels)

@@ -2,6 +2,7 @@
 
 import json
 from itertools import chain
+from unicodedata import normalize
 
 import nibabel
 import numpy as np
@@ -202,3 +203,35 @@ def test_what_cannot_be_paired(tmp_path):
     (problem,) = found.problems
     assert (problem.kind, problem.path.name) == ("mixed-channels", "b_0000.png")
     assert problem.detail == "case b has b_0000.png, and others have 2 channels from 0000 on"
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_names_of_another_system(tmp_path, form):
+    other = {"NFC": "NFD", "NFD": "NFC"}[form]
+    for case in ("도로a", "도로b"):
+        picture(tmp_path, normalize(form, f"imagesTr/{case}_0000.png"), normalize(other, f"labelsTr/{case}.png"))
+    folds = [{"train": [normalize(other, "도로a")], "val": [normalize(form, "도로b")]}]
+    (tmp_path / "splits_final.json").write_text(json.dumps(folds))
+    dataset = open_dataset(tmp_path)
+    assert {split: len(pairs) for split, pairs in dataset.splits.items()} == {"train": 1, "val": 1}
+
+
+@pytest.mark.parametrize("name", ["x" * 400, "", ".", "..", "/", "a\0b", "\ud800", "/etc", "../../none"])
+def test_names_that_no_file_has(tmp_path, name):
+    picture(tmp_path, "p/a.png", "q/a.png")
+    training = [{"image": "./p/a.png", "label": "./q/a.png"}, {"image": name, "label": "./q/a.png"}]
+    describe(tmp_path, labels={"0": "background", "1": "x"}, training=training, test=[name])
+    found = nnunet.recognise(tmp_path).splits
+    assert ([pair.name for pair in found["train"].pairs], len(found["train"].missing)) == (["p/a"], 1)
+    assert found["train"].missing[0]
+    describe(tmp_path, labels={"0": "background", "1": "x"}, training=training[1:])
+    assert nnunet.recognise(tmp_path) is None
+
+
+def test_a_listed_image_that_lies_elsewhere(tmp_path):
+    picture(tmp_path, "far/a.png", "far/b.png", "data/q/a.png")
+    entries = [{"image": "../far/a.png", "label": "q/a.png"}, {"image": f"{tmp_path}/far/b.png", "label": "q/a.png"}]
+    describe(tmp_path / "data", labels={"0": "background", "1": "x"}, training=entries)
+    names = [pair.name for pair in nnunet.recognise(tmp_path / "data").splits["train"].pairs]
+    assert [name.endswith(f"far/{letter}") for name, letter in zip(names, "ab", strict=True)] == [True, True]
+    assert not any(name.startswith("/") or ".." in name for name in names)

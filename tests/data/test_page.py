@@ -10,6 +10,8 @@ from PIL import Image
 
 from atrous import inspect
 from atrous.contract import AtrousError
+from atrous.data import examine
+from atrous.data.diagnosis.page import chosen
 from atrous.data.scenes import write_scenes
 
 
@@ -61,6 +63,16 @@ def test_findings_are_shown_with_their_pictures(tmp_path, page):
         for kind in re.findall(r"<b>(.*)</b>", figure)
     }
     assert shown == {"size-differs": ["image", "mask"], "unreadable-file": [], "jpeg-mask": ["image", "mask"]}
+
+
+def test_sick_pairs_are_never_shown_as_healthy(tmp_path):
+    write_scenes(tmp_path / "street", train=9, val=2, size=(48, 64), seed=1)
+    for path in sorted((tmp_path / "street" / "masks" / "train").iterdir())[:6]:
+        Image.open(path).resize((30, 20), Image.Resampling.NEAREST).save(path)
+    shown = chosen(examine(tmp_path / "street"))
+    assert [kinds for _, kinds in shown] == [("size-differs",)] * 3 + [()] * 5
+    healthy = {look.pair.name for look, kinds in shown if not kinds}
+    assert healthy.isdisjoint(f"images/train/{place:04d}" for place in range(6))
 
 
 def test_masks_that_are_not_understood_are_shown_as_they_are(tmp_path, page):

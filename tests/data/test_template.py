@@ -1,5 +1,7 @@
 """A template says where the mask of an image lies."""
 
+from unicodedata import normalize
+
 import pytest
 
 from atrous.contract import AtrousError
@@ -92,3 +94,10 @@ def test_templates_that_find_nothing(tmp_path):
     other = touch(tmp_path / "other", "a.txt")
     with pytest.raises(AtrousError, match=r"there are no images, so the template"):
         recognise(other, masks="{stem}.png")
+
+
+@pytest.mark.parametrize(("image", "mask"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_names_of_another_system(tmp_path, image, mask):
+    touch(tmp_path, normalize(image, "pictures/도로.jpg"), normalize(mask, "truth/도로.png"))
+    (found,) = recognise(tmp_path, masks="truth/{stem}.png").splits["train"].pairs
+    assert found.mask.is_file()

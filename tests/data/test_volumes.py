@@ -3,6 +3,8 @@
 import os
 import pickle
 import re
+import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -401,3 +403,47 @@ def test_real_frames_of_dicom_beside_nrrd(data_dir):
     masks = [pair.mask.read() for pair in pairs_of(cut)]
     stored = volume_voxels(folder / "nrrd/label.nrrd")
     assert sorted(int(mask.sum()) for mask in masks) == sorted(stored.sum(axis=(1, 2)).tolist())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks on this system")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_fork_while_a_volume_is_read_does_not_hang(tmp_path):
+    path = save(tmp_path / "a.nii.gz", np.full((4, 5, 6), 7, np.uint8))
+    key = opened_volumes._key(path, False)
+    reading = opened_volumes._reading.setdefault(key, threading.Lock())
+    with opened_volumes._lock, reading:  # as other threads hold them, which a fork leaves behind
+        child = os.fork()
+        if child == 0:
+            signal.alarm(10)
+            os._exit(0 if Slice(path, 0).read().max() == 7 else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    del opened_volumes._reading[key]
+
+
+@pytest.mark.parametrize("flipped", ["image", "mask"])
+def test_a_picture_beside_a_volume_that_is_turned(tmp_path, flipped):
+    array = np.arange(20, dtype=np.uint8).reshape(4, 5)
+    write_image(tmp_path / "a.png", array)
+    volume = save(tmp_path / "one.nii", array.T[..., None], np.diag((1, 1, 5, 1)))
+    sources = (volume, tmp_path / "a.png") if flipped == "image" else (tmp_path / "a.png", volume)
+    cut = sliced(found(Pair("a", *sources)))
+    assert pairs_of(cut) == ()
+    (problem,) = cut.problems
+    assert (problem.kind, problem.path.name) == ("orientation-differs", "a.png")
+    assert problem.detail.startswith("a picture does not say which way is up, and ")
+    nibabel.save(nibabel.Nifti1Image(array.T[..., None], None), volume)  # which does not say either
+    (pair,) = pairs_of(sliced(found(Pair("a", *sources))))
+    np.testing.assert_array_equal(image_pixels(pair.image)[..., 0], mask_pixels(pair.mask))
+
+
+@pytest.mark.parametrize("patients", [("one", "two"), ("same", "same"), ("", "")])
+def test_slices_in_files_of_their_own_are_grouped(tmp_path, dicom, patients):
+    pairs = []
+    for number, patient in enumerate(patients):
+        write_image(tmp_path / "mask.png", np.zeros((4, 6), np.uint8))
+        for path in dicom.series(f"images/{number}", 3, series=f"1.2.{number}", patient=patient):
+            pairs.append(Pair(f"{number}/{path.stem}", path, tmp_path / "mask.png"))
+    groups = {pair.group for pair in pairs_of(sliced(found(*pairs)))}
+    assert groups == (set(patients) if patients[0] == "one" else {"1.2.0", "1.2.1"})
+    (pair,) = pairs_of(sliced(found(Pair("a", tmp_path / "images/0/IMG0000.dcm", tmp_path / "mask.png", "mine"))))
+    assert pair.group == "mine"

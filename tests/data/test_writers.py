@@ -98,3 +98,13 @@ def test_atomic_removes_its_temporary_file(tmp_path):
     with pytest.raises(RuntimeError, match="stop"):
         stopped()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_no_file_to_write(tmp_path):
+    (tmp_path / "pages").mkdir()
+    with (
+        pytest.raises(AtrousError, match=r"pages: this is a folder, and a file is to be written. Name a file in it."),
+        atomic(tmp_path / "pages"),
+    ):
+        pass
+    assert list(tmp_path.rglob("*")) == [tmp_path / "pages"]

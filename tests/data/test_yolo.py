@@ -205,3 +205,55 @@ def test_keys_of_yaml(tmp_path):
     assert read_keys(path, ("a", "b", "c", "g", "h", "b-2")) == {
         "a": "x#y", "b": "q # r", "c": None, "g": "C:\\x", "h": None, "b-2": "it's",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("other", ["images/{}.jpg", "labels/{}.txt"])
+def test_names_in_other_letters_are_the_same(tmp_path, other):
+    place(tmp_path, "images/b.jpg")
+    place(tmp_path, "images/\ubcf4.jpg")
+    (tmp_path / other.format("\ubcf4")).rename(tmp_path / other.format("\u1107\u1169"))
+    found = recognise(tmp_path)
+    assert (found.problems, found.notes) == ((), ())
+    assert all(pair.mask.shapes for pair in found.splits["train"].pairs)
+
+
+def test_images_without_text_are_no_background_where_texts_have_no_image(tmp_path):
+    place(tmp_path, "images/a.jpg")
+    place(tmp_path, "images/IMG 1.jpg", None)
+    (tmp_path / "labels" / "IMG_1.txt").write_text(SQUARE)
+    found = recognise(tmp_path)
+    assert sorted(kinds(found)) == [("image-without-mask", "IMG 1.jpg"), ("mask-without-image", "IMG_1.txt")]
+    assert found.problems[1].detail == (
+        "it has no label file, and 1 label files have no image, first IMG_1.txt: left out"
+    )
+    assert (names_of(found), found.notes) == ({"train": ["images/a"]}, ())
+
+
+def test_read_mes_and_dangling_links_among_the_texts(tmp_path):
+    place(tmp_path, "images/b.jpg")
+    place(tmp_path, "images/c.jpg", None)
+    (tmp_path / "labels" / "README.txt").write_text("made by hand\n")
+    (tmp_path / "labels" / "a.txt").symlink_to(tmp_path / "gone.txt")
+    found = recognise(tmp_path)
+    assert (found.layout, found.problems) == ("yolo", ())
+    assert found.notes == (
+        "labels/README.txt holds no labels: left out.",
+        "labels/a.txt holds no labels: left out.",
+        "1 images have no label file: they are taken for background, as YOLO does.",
+    )
+
+
+def test_boxes_do_not_hide_a_folder_of_masks(tmp_path):
+    place(tmp_path, "images/a.jpg", "0 0.5 0.5 0.2 0.2")
+    (tmp_path / "masks").mkdir()
+    Image.new("L", (20, 10), 1).save(tmp_path / "masks" / "a.png")
+    assert recognise(tmp_path).layout == "folders"
+    (tmp_path / "labels" / "a.txt").write_text(SQUARE)
+    found = recognise(tmp_path)
+    assert found.layout == "yolo"
+    assert any("masks/ holds masks too" in note for note in found.notes)
+
+
+def test_a_folder_called_like_a_split_comes_before_words(tmp_path):
+    place(tmp_path, "images/train/test_cam/a.jpg")
+    assert names_of(recognise(tmp_path)) == {"train": ["images/train/test_cam/a"]}

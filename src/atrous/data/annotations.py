@@ -24,8 +24,9 @@ from atrous.contract import AtrousError
 from atrous.data.found import Problem
 from atrous.data.images import bare, is_image_name
 from atrous.data.lists import Endings, slashed
-from atrous.data.names import composed, split_of
-from atrous.data.pairs import Matched, Pair, files_below
+from atrous.data.names import composed, meaning, split_of
+from atrous.data.pairs import Matched, Pair, files_below, path_below
+from atrous.data.parts import path_of
 
 _MOST = 200  # files in one folder; formats with a file for all images come with fewer
 _DEPTH = 3
@@ -156,6 +157,25 @@ def split_in(*words: str) -> str | None:
     return None
 
 
+def split_above(name: str) -> str | None:
+    """Return the split that the folders of a path with slashes speak of.
+
+    A folder that is called like a split counts, the outermost first; where there is none, a word in a folder's name
+    does, the innermost first.
+
+    >>> split_above("images/train/test_cam/a.jpg"), split_above("my val set/a.jpg"), split_above("train.jpg")
+    ('train', 'val', None)
+    """
+    folders = name.split("/")[:-1]
+    called = (split for split in map(split_of, folders) if split is not None)
+    return next(called, None) or split_in(*reversed(folders))
+
+
+def split_of_file(root: Path, path: Path) -> str | None:
+    """Return the split that the name of a JSON file speaks of, else that its folders do."""
+    return split_in(path.stem) or split_above(path_below(root, path))
+
+
 class Images:
     """The images below a root, to be found by what an annotation file calls them."""
 
@@ -176,14 +196,15 @@ class Images:
         """Return the image at a path with slashes from the root, detours by `..` resolved; None where there is none."""
         return self._paths.get(composed(posixpath.normpath(name)))
 
-    def find(self, name: str, near: Path, split: str | None = None) -> tuple[Path, ...]:
+    def find(self, name: str, near: Path, split: str | None = None, *, masks: Path | None = None) -> tuple[Path, ...]:
         """Return the images that a name may mean: one, or none, or several that nothing tells apart.
 
-        `near` is the annotation file: an image beside it or below its folder comes first, then one in a folder of the
-        same split, then one in a folder that the annotation file is named after.
+        Where there are several, what lies in a folder that is called like one of masks comes last. `near` is the
+        annotation file: an image beside it or below its folder comes first, then one in a folder of the same split,
+        then one in a folder that the annotation file is named after. What lies directly in `masks` is none.
         """
         wanted = slashed(name)
-        names = self._endings.find(wanted)
+        names = tuple(each for each in self._endings.find(wanted) if self._paths[each].parent != masks)
         if len(names) > 1:
             names = self._nearest(names, near, split)
         self.foreign += bool(names) and _ABSOLUTE.match(wanted) is not None
@@ -201,8 +222,9 @@ class Images:
     def _nearest(self, names: tuple[str, ...], near: Path, split: str | None) -> tuple[str, ...]:
         beside = near.parent.relative_to(self.root).as_posix() + "/"
         tests = (
+            lambda name: all(meaning(folder)[0] != "mask" for folder in name.split("/")[:-1]),
             lambda name: beside != "./" and name.startswith(beside),
-            lambda name: split is not None and split_in(*name.split("/")[-2::-1]) == split,
+            lambda name: split is not None and split_above(name) == split,
             lambda name: len(folder := name.rpartition("/")[0].rpartition("/")[2]) > 1 and near.stem.endswith(folder),
         )
         for test in tests:
@@ -225,9 +247,13 @@ class Gathered:
     problems: list[Problem] = field(default_factory=list)
 
     def add(self, split: str, pair: Pair) -> None:
-        """Take a pair into a split; one whose name is taken becomes a double."""
+        """Take a pair into a split; one whose name is taken becomes a double, or a problem if the image is the same."""
         first = self.pairs[split].setdefault(pair.name, pair)
-        if first is not pair and isinstance(first.image, Path) and isinstance(pair.image, Path):
+        if first is pair or not isinstance(first.image, Path) or not isinstance(pair.image, Path):
+            return
+        if first.image == pair.image:
+            self.problems.append(Problem("name-twice", pair.image, _annotated_twice(first, pair)))
+        else:
             self.doubles[split].append((first.image, pair.image))
 
     def tell_unlisted(self, images: Images, reason: str) -> None:
@@ -249,3 +275,11 @@ class Gathered:
             for split in ("train", "val", "test")
             if self.pairs[split] or self.missing[split]
         }
+
+
+def _annotated_twice(first: Pair, second: Pair) -> str:
+    """Say in words that annotations say twice what is in an image."""
+    one, two = (path_of(pair.mask or first.image) for pair in (first, second))
+    if one == two:
+        return f"{one.name} annotates it more than once: the first counts"
+    return f"{one.name} and {two.name} both annotate it, as where an export is there twice: {one.name} counts"

@@ -12,7 +12,7 @@ import os
 import shutil
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atrous.contract import AtrousError, LabelSpace, Sample
-from atrous.data.pairs import Pair
-from atrous.data.parts import path_of
+from atrous.data.pairs import Pair, refuse_repeated
+from atrous.data.parts import path_of, paths_of
 from atrous.data.samples import read_sample
 
 _VERSION = 1
@@ -35,6 +35,7 @@ _ROW = np.dtype([
     ("key", "<u8"), ("offset", "<u8"), ("height", "<u4"), ("width", "<u4"), ("channels", "<u4"),
     ("check", "<u4"), ("dtype", "u1"), ("instances", "u1"), ("ready", "u1"),
 ])  # fmt: skip
+_FILES = {"cache.json", "index.bin", "samples.bin", "used.bin"}
 _FREE_SHARE = 0.9  # of the free space at most, whatever the limit
 
 
@@ -89,7 +90,8 @@ def cached(folder: str | Path, pairs: Sequence[Pair], space: LabelSpace, *, limi
     A pair whose files have changed since is decoded again. `limit` is in bytes; nine tenths of the free disk space are
     taken at most.
 
-    Raises `ValueError` for a limit below one, `AtrousError` for a folder that holds other files or cannot be written.
+    Raises `ValueError` for a limit below one, `AtrousError` for a folder that holds other files or cannot be written,
+    and for two pairs of one name.
 
     >>> import tempfile
     >>> from atrous.data import write_image
@@ -101,6 +103,7 @@ def cached(folder: str | Path, pairs: Sequence[Pair], space: LabelSpace, *, limi
     """
     if limit < 1:
         raise ValueError(f"a cache of {limit} bytes came; give 1 or more, or no cache")
+    refuse_repeated(pairs)
     head = {"version": _VERSION, "limit": limit, "space": _identity(space), "names": _names(pairs)}
     place = Path(folder) / f"cache-{_hash(json.dumps(head))[:16]}"
     try:
@@ -115,9 +118,23 @@ def cached(folder: str | Path, pairs: Sequence[Pair], space: LabelSpace, *, limi
 
 def _refuse_strange(folder: Path) -> None:
     """Raise `AtrousError` for a folder with anything but caches in it: what is in it may be thrown away."""
-    strange = [path.name for path in (folder.iterdir() if folder.exists() else ()) if "cache-" not in path.name]
+    strange = [path.name for path in (folder.iterdir() if folder.exists() else ()) if not _is_cache(path)]
     if strange:
         raise AtrousError(f"{folder}: holds {min(strange)}, which is no cache. Name another folder.")
+
+
+def _is_cache(path: Path) -> bool:
+    """Say whether a folder holds the files of a cache and no others; a hidden one is being made or thrown away."""
+    hidden = path.name.startswith(".cache-")
+    if path.is_symlink() or not (hidden or path.name.startswith("cache-")):
+        return False
+    try:
+        names = {each.name for each in path.iterdir()}
+    except FileNotFoundError:  # another process has just thrown it away
+        return True
+    except NotADirectoryError:
+        return False
+    return names <= _FILES and (hidden or "cache.json" in names)
 
 
 def _made(place: Path, head: dict[str, Any], count: int) -> str:
@@ -125,9 +142,10 @@ def _made(place: Path, head: dict[str, Any], count: int) -> str:
 
     Processes that have them open keep what they see, and decode what they cannot see any more.
     """
-    for other in place.parent.glob("cache-*"):
-        shutil.rmtree(other, ignore_errors=True)
     token = uuid4().hex
+    for other in place.parent.glob("cache-*"):
+        if _is_cache(other) and (other != place or _token(place, head) is None):
+            _throw_away(other, token)
     temporary = place.with_name(f".{place.name}-{token}")
     temporary.mkdir(parents=True)
     room = min(head["limit"], int(_FREE_SHARE * shutil.disk_usage(temporary).free))
@@ -143,6 +161,14 @@ def _made(place: Path, head: dict[str, Any], count: int) -> str:
             return theirs
         raise
     return token
+
+
+def _throw_away(folder: Path, token: str) -> None:
+    """Remove a cache; it is hidden before, so that no other process sees it in part."""
+    hidden = folder.with_name(f".{folder.name}-{token}-old")
+    with suppress(OSError):  # another process does the same
+        folder.rename(hidden)
+        shutil.rmtree(hidden, ignore_errors=True)
 
 
 def _token(folder: Path, head: dict[str, Any]) -> str | None:
@@ -167,10 +193,11 @@ def _forget_changed(cache: Cache, pairs: Sequence[Pair]) -> None:
 def _key(pair: Pair) -> int:
     """Return a number that changes when a file of the pair does."""
     words = [repr((pair.image, pair.mask))]
-    for source in (pair.image, pair.mask):
-        if source is not None and path_of(source).exists():
-            state = path_of(source).stat()
-            words.append(f"{state.st_size} {state.st_mtime_ns}")
+    sources = [source for source in (pair.image, pair.mask) if source is not None]
+    for path in dict.fromkeys(path for source in sources for path in paths_of(source)):
+        with suppress(OSError):  # that it is missing is said when it is read
+            state = path.stat()
+            words.append(f"{path} {state.st_size} {state.st_mtime_ns}")
     return int(_hash("\n".join(words))[:16], 16)
 
 

@@ -1,8 +1,11 @@
-"""The categories of COCO's formats as classes: an id of any size, names that may repeat, and at most 255 in all."""
+"""The categories of COCO's formats as classes: an id of any size, names that may repeat, and at most 255 in all.
+
+Of several files the names say which categories are the same, since tools number them anew with each export.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +13,7 @@ from typing import Any
 
 from atrous.contract import AtrousError, Colour, distinct_colours
 from atrous.data.annotations import whole
+from atrous.data.names import composed
 from atrous.data.wishes import Wishes
 
 _BACKGROUND = ("background", "_background_", "bg")
@@ -33,28 +37,71 @@ class Classes:
     notes: tuple[str, ...] = ()
 
 
-def read_categories(path: Path, entries: Any, known: dict[int, Category]) -> None:
-    """Add the categories that a file lists to those that are `known`.
+def read_categories(path: Path, entries: Any, known: dict[int, Category]) -> dict[int, int]:
+    """Add the categories that a file lists to those that are `known`; return the known id of each id of the file.
 
-    Raises `AtrousError` for an entry without whole id and name, and for an id that another file calls otherwise.
+    A name that is known, and that neither the file nor those before repeat, is the same category whatever its id.
+
+    Raises `AtrousError` for an entry without whole id and name, and for an id that another file calls otherwise, unless
+    the file lists that other name too.
     """
-    for entry in entries if isinstance(entries, list) else [entries]:
-        number = whole(entry.get("id")) if isinstance(entry, dict) else None
-        name = entry.get("name") if number is not None else None
-        if number is None or not isinstance(name, str) or not name.strip():
-            raise AtrousError(
-                f"{path}: the category {str(entry)[:80]} came; each needs a whole number as id and a name. Correct it.",
-                kind="broken-annotation",
-            )
-        parent = entry.get("supercategory")
-        category = Category(name.strip(), _colour(entry.get("color")), parent if isinstance(parent, str) else None)
-        first = known.setdefault(number, category)
-        if first.name != category.name:
-            raise AtrousError(
-                f"{path}: category {number} is {category.name!r} here, and {first.name!r} before. "
-                "Give each id one name in all files, or read the files in folders of their own.",
-                kind="broken-annotation",
-            )
+    listed = [_category(path, entry) for entry in (entries if isinstance(entries, list) else [entries])]
+    ids: dict[str, set[int]] = defaultdict(set)
+    for number, category in listed:
+        ids[category.name].add(number)
+    before: dict[str, list[int]] = defaultdict(list)
+    for number, category in known.items():
+        before[category.name].append(number)
+    table: dict[int, int] = {}
+    for number, category in listed:
+        same = before[category.name]
+        if number not in same and len(same) == len(ids[category.name]) == 1:
+            table[number] = same[0]
+        else:
+            table[number] = _added(path, number, category, known, ids)
+    return table
+
+
+def renumbered_note(root: Path, path: Path, table: Mapping[int, int], known: Mapping[int, Category]) -> tuple[str, ...]:
+    """Return the line that says which categories have other ids in a file than in those before, if any have."""
+    others = [(number, same) for number, same in table.items() if number != same]
+    if not others:
+        return ()
+    number, same = others[0]
+    told = f"{len(others):,} of {len(table):,} categories have other ids than in other files"
+    first = f"{known[same].name} is {number} here and {same} there" if same in known else ""
+    return (f"{path.relative_to(root).as_posix()}: {told} ({first}): they are matched by name.",)
+
+
+def _category(path: Path, entry: Any) -> tuple[int, Category]:
+    number = whole(entry.get("id")) if isinstance(entry, dict) else None
+    name = entry.get("name") if number is not None else None
+    if number is None or not isinstance(name, str) or not name.strip():
+        raise AtrousError(
+            f"{path}: the category {str(entry)[:80]} came; each needs a whole number as id and a name. Correct it.",
+            kind="broken-annotation",
+        )
+    parent = entry.get("supercategory")
+    parent = composed(parent) if isinstance(parent, str) else None
+    return number, Category(composed(name.strip()), _colour(entry.get("color")), parent)
+
+
+def _added(
+    path: Path, number: int, category: Category, known: dict[int, Category], ids: Mapping[str, Collection[int]]
+) -> int:
+    """Take a category into those that are known, and return its id, another where its own is taken."""
+    first = known.setdefault(number, category)
+    if first.name == category.name:
+        return number
+    if number in ids.get(first.name, (number,)):
+        raise AtrousError(
+            f"{path}: category {number} is {category.name!r} here, and {first.name!r} before. "
+            "Give each id one name in all files, or read the files in folders of their own.",
+            kind="broken-annotation",
+        )
+    free = 1 + max(*known, *(one for numbers in ids.values() for one in numbers))
+    known[free] = category
+    return free
 
 
 def _colour(value: Any) -> Colour | None:

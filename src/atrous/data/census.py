@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections import Counter, deque
+import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,6 +26,8 @@ Given = TypeVar("Given")
 Answer = TypeVar("Answer")
 
 _AHEAD = 8
+_PATIENCE = 2.0  # seconds that files under way are given after an interrupt; a second one ends that too
+_WAKING = 0.2
 
 
 @dataclass(frozen=True)
@@ -63,28 +70,76 @@ def in_threads(
     """Return `function` of every item, in order, telling `progress(done, total)` after each.
 
     Only a few items a thread are on their way at any time, so that a hundred thousand need no more memory than their
-    answers.
+    answers. What `function` or `progress` raises ends it, once the items under way are done; an interrupt does not wait
+    for them longer than two seconds.
     """
-    answers: list[Answer] = []
-    waiting: deque[Future[Answer]] = deque()
-    with ThreadPoolExecutor(workers()) as pool:
+    # An executor would not do: an interrupt between its locks leaves one of them locked, and its end waits for ever.
+    work: SimpleQueue[tuple[int, Given] | None] = SimpleQueue()
+    done: SimpleQueue[tuple[int, Answer | None, BaseException | None]] = SimpleQueue()
+    threads = [Thread(target=_work, args=(function, work, done), daemon=True) for _ in given[: workers()]]
+    patience = math.inf  # what is being written must be at its end when the caller cleans up
+    try:
+        for thread in threads:
+            thread.start()
+        return _in_order(given, work, done, progress)
+    except BaseException as error:
+        patience = math.inf if isinstance(error, Exception) else _PATIENCE
+        raise
+    finally:
+        _end(threads, work, patience)
+
+
+def _work(function: Callable[[Any], Any], work: SimpleQueue[Any], done: SimpleQueue[Any]) -> None:
+    """Do what comes until None comes; errors are answers too."""
+    while (task := work.get()) is not None:
         try:
-            for item in given:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > _AHEAD * workers():
-                    _take(waiting, answers, len(given), progress)
-            while waiting:
-                _take(waiting, answers, len(given), progress)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+            done.put((task[0], function(task[1]), None))
+        except BaseException as error:
+            done.put((task[0], None, error))
+
+
+def _in_order(
+    given: Sequence[Given], work: SimpleQueue[Any], done: SimpleQueue[Any], progress: Progress | None
+) -> list[Any]:
+    """Return the answers in the order of what was given, handing out more work as they come."""
+    tasks = enumerate(given)
+    for begun in islice(tasks, _AHEAD * workers()):
+        work.put(begun)
+    answers: list[Any] = []
+    ready: dict[int, tuple[Any, BaseException | None]] = {}
+    while len(answers) < len(given):
+        index, answer, error = _next(done)
+        ready[index] = answer, error
+        while len(answers) in ready:
+            answer, error = ready.pop(len(answers))
+            if error is not None:
+                raise error
+            answers.append(answer)
+            if (task := next(tasks, None)) is not None:
+                work.put(task)
+            if progress is not None:
+                progress(len(answers), len(given))
     return answers
 
 
-def _take(waiting: deque[Future[Answer]], answers: list[Answer], total: int, progress: Progress | None) -> None:
-    answers.append(waiting.popleft().result())
-    if progress is not None:
-        progress(len(answers), total)
+def _next(done: SimpleQueue[Any]) -> Any:
+    """Return what comes next, waking now and then: not every system interrupts a thread that waits for good."""
+    while True:
+        with suppress(Empty):
+            return done.get(timeout=_WAKING)
+
+
+def _end(threads: Sequence[Thread], work: SimpleQueue[Any], patience: float) -> None:
+    """Take back work that nobody has begun, and wait so many seconds for what is under way."""
+    with suppress(Empty):
+        while True:
+            work.get_nowait()
+    for _ in threads:
+        work.put(None)
+    latest = time.monotonic() + patience
+    for thread in threads:
+        while thread.is_alive() and time.monotonic() < latest:
+            thread.join(_WAKING)
 
 
 def total_pixels(masks: Iterable[MaskCensus], *, coloured: bool) -> Counter[int]:

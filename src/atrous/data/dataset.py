@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from atrous.contract import AtrousError, Colour, Encoding, LabelSpace
+from atrous.contract import IGNORE, AtrousError, Colour, Encoding, LabelSpace
 from atrous.data.census import MaskCensus, Progress, count_mask, in_threads
 from atrous.data.found import Found, Problem
 from atrous.data.layouts import recognise
-from atrous.data.pairs import Pair, refuse_unpaired, split_by_hash
+from atrous.data.names import composed
+from atrous.data.pairs import Pair, refuse_repeated, refuse_unpaired, split_by_hash
 from atrous.data.samples import decode, read_sample
-from atrous.data.spaces import OBJECTS_TOLD, space_as_wished, work_out_space
-from atrous.data.wishes import CLASSES_FILE, Wishes, wished
+from atrous.data.spaces import GREY_TOLD, OBJECTS_TOLD, complaint, space_as_wished, work_out_space
+from atrous.data.wishes import Wishes, wished
 
 _COSTS_A_PAIR = ("unreadable-file", "size-differs", "axes-swapped", "orientation-differs", "place-differs")
 
@@ -26,13 +27,17 @@ __all__ = ["Dataset", "Pair", "decode", "open_dataset", "read_sample"]
 
 @dataclass(frozen=True)
 class Dataset:
-    """Pairs of images and masks by split, and the classes; `made_split` when no folder or list told the split."""
+    """Pairs of images and masks by split, and the classes; `made_split` when no folder or list told the split.
+
+    `told` is what the folder itself says of its classes, before anybody gave them other names.
+    """
 
     root: Path
     layout: str
     splits: dict[str, tuple[Pair, ...]]
     space: LabelSpace
     made_split: bool
+    told: Wishes = field(default_factory=Wishes)
 
 
 def open_dataset(
@@ -87,12 +92,16 @@ def dataset_in(
     root = found.root
     refuse_unpaired(found.splits.values(), root)
     _refuse_or_warn(found.problems)
+    for note in wishes.notes:
+        logging.getLogger("atrous").warning("%s: %s", root, note)
     splits, made_split = divided({name: matched.pairs for name, matched in found.splits.items()})
+    refuse_repeated(chain.from_iterable(splits.values()), root)
     if split is not None:
         splits, made_split = stored_split(root, splits, split), False
     if space is None:
         space = space_as_wished(wishes) or _space_from_masks(root, found.layout, splits, wishes, progress)
-    return Dataset(root, found.layout, splits, space, made_split)
+    told = wished(root, classes=None, ignore=None, labels=None, told=found.told)
+    return Dataset(root, found.layout, splits, space, made_split, told)
 
 
 def _refuse_or_warn(problems: Sequence[Problem]) -> None:
@@ -118,7 +127,11 @@ def divided(splits: dict[str, tuple[Pair, ...]]) -> tuple[dict[str, tuple[Pair, 
 def stored_split(
     root: Path, splits: dict[str, tuple[Pair, ...]], stored: Mapping[str, Sequence[str]]
 ) -> dict[str, tuple[Pair, ...]]:
-    """Return the pairs that a stored split names; raises `AtrousError` when one of them is gone."""
+    """Return the pairs that a stored split names, whichever way their letters are stored.
+
+    Raises `AtrousError` when one of them is gone.
+    """
+    stored = {part: [composed(name) for name in names] for part, names in stored.items()}
     by_name = {pair.name: pair for pair in chain.from_iterable(splits.values())}
     missing = [name for names in stored.values() for name in names if name not in by_name]
     if missing:
@@ -138,6 +151,8 @@ def _space_from_masks(
     space = space_from_census(root, layout, censuses, wishes)
     if space.encoding == "instances" and wishes.labels is None:
         logging.getLogger("atrous").warning("%s: %s", root, OBJECTS_TOLD)
+    if grey_levels(space, wishes):
+        logging.getLogger("atrous").warning("%s: %s", root, GREY_TOLD)
     return space
 
 
@@ -153,4 +168,9 @@ def space_from_census(root: Path, layout: str, masks: Sequence[MaskCensus], wish
             names=space.names, colours=wishes.colours, values=space.values, ignore=space.ignore, encoding=space.encoding
         )
     except ValidationError as error:
-        raise AtrousError(f"{root / CLASSES_FILE}: {error.errors()[0]['msg']}. Correct the file.") from error
+        raise AtrousError(f"{wishes.source}: {complaint(error)}.") from error
+
+
+def grey_levels(space: LabelSpace, wishes: Wishes) -> bool:
+    """Return whether 255 is a class of three or more because the masks look like it."""
+    return len(space) > 2 and space.ignore is None and IGNORE in space.values and wishes.classes is None

@@ -53,6 +53,8 @@ def header(path: str | Path) -> VolumeHeader:
         spacing=(image.between, *(image.spacing or (1.0, 1.0))),
         affine=affine_of(image, image.positions[order[0]], image.between),
         as_stored=True,
+        patient=image.patient,
+        series=image.series,
     )
 
 

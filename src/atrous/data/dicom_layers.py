@@ -57,6 +57,11 @@ class SegmentedSlice:
     path: Path
     place: Any = None
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files of all layers."""
+        return tuple(dict.fromkeys(each.path for each in self.layers))
+
     def read(self) -> NDArray[np.uint8]:
         """Return (h, w) labels; raises `AtrousError` for files that cannot be read."""
         return drawn(self.layers, self.size)

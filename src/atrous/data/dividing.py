@@ -1,20 +1,48 @@
-"""Pairs divided into splits, by the names of their folders or by the lists beside them."""
+"""Pairs divided into splits, by the names of their folders or by the lists beside them, each in one split."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import combinations
 from pathlib import Path
 
 from atrous.contract import AtrousError
-from atrous.data.found import Found
+from atrous.data.found import Found, Problem
 from atrous.data.images import is_mask_name
 from atrous.data.lists import Endings, lines_of, slashed, split_lists
 from atrous.data.names import composed, image_core, mask_core, split_of
 from atrous.data.pairs import Matched, Pair, named, path_below, without_suffix
-from atrous.data.parts import path_of
+from atrous.data.parts import Source, path_of
+
+_OWNERS = ("val", "test", "train")
+
+
+def apart(found: Found) -> Found:
+    """Return what was found with every image in one split only: in `val`, else in `test`, so that no score is of what
+    was learnt; each that was in another too is a problem of the kind `in-two-splits`.
+    """
+    owner: dict[Source, str] = {}
+    for split in (*_OWNERS, *(name for name in found.splits if name not in _OWNERS)):
+        for pair in found.splits.get(split, Matched(())).pairs:
+            owner.setdefault(pair.image, split)
+    splits, problems = {}, []
+    for split, matched in found.splits.items():
+        splits[split] = replace(matched, pairs=tuple(pair for pair in matched.pairs if owner[pair.image] == split))
+        problems += [
+            Problem("in-two-splits", path_of(pair.image), f"in {split} and in {owner[pair.image]}; kept in the latter")
+            for pair in matched.pairs
+            if owner[pair.image] != split
+        ]
+    return replace(found, splits=splits, problems=(*found.problems, *problems)) if problems else found
+
+
+def without_empty(found: Found) -> Found:
+    """Return what was found without a `val` or `test` that holds nothing, with a note of each."""
+    empty = [split for split in ("val", "test") if found.splits.get(split) == Matched(())]
+    splits = {split: each for split, each in found.splits.items() if split not in empty}
+    notes = (f"{split} holds nothing, as if it were not there" for split in empty)
+    return replace(found, splits=splits, notes=(*found.notes, *notes)) if empty else found
 
 
 def divided(root: Path, found: Matched) -> Found:
@@ -62,11 +90,11 @@ def by_lists(root: Path, found: Matched) -> Found:
         raise _nothing_listed(root, lists, splits, len(found.pairs))
     taken = {split: set(matched.pairs) for split, matched in splits.items()}
     left = tuple(pair for pair in found.pairs if not any(pair in pairs for pairs in taken.values()))
-    notes = _twice(taken)
+    notes: tuple[str, ...] = ()
     if "train" not in splits:
         splits["train"] = Matched(left)
     elif left:
-        notes += (f"left out, since in no list: {len(left):,} of the pairs, first {left[0].name}",)
+        notes = (f"left out, since in no list: {len(left):,} of the pairs, first {left[0].name}",)
     first = splits["train"]
     splits["train"] = replace(
         first, images_alone=found.images_alone, masks_alone=found.masks_alone, doubles=found.doubles
@@ -112,7 +140,11 @@ class _Search:
 
     def _pair(self, line: str) -> Pair | None:
         for name in _meant(line):
-            found = {pair for known in self._names.find(name) for pair in self._pairs[known]}
+            found: set[Pair] = set()
+            for known in self._names.find(name):
+                found |= self._pairs[known]
+                if len(found) > 1:
+                    break
             if len(found) == 1:
                 return found.pop()
         return None
@@ -127,13 +159,3 @@ def _meant(line: str) -> tuple[str, ...]:
 
 def _bare(name: str) -> str:
     return without_suffix(name) if is_mask_name(name) else name
-
-
-def _twice(taken: Mapping[str, set[Pair]]) -> tuple[str, ...]:
-    """Return a line for every two lists that share pairs."""
-    notes = []
-    for first, second in combinations(taken, 2):
-        if shared := taken[first] & taken[second]:
-            one = min(pair.name for pair in shared)
-            notes.append(f"in the lists of {first} and of {second} alike: {len(shared):,} of the pairs, first {one}")
-    return tuple(notes)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import chain
@@ -11,14 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atrous.contract import IGNORE, LabelSpace
+from atrous.contract import IGNORE, AtrousError, LabelSpace
 from atrous.data.census import Progress, in_threads
 from atrous.data.dataset import Dataset
 from atrous.data.pairs import Pair
-from atrous.data.parts import path_of
+from atrous.data.parts import image_pixels, path_of
 from atrous.data.samples import read_sample
+from atrous.data.wishes import Wishes
 
 _MEASURED = 200
+_RECOGNISED_BY = 16  # images
 _BAND = 1 << 20  # values in float64 at a time
 _SAMPLED = 1 << 16  # values per image that the percentiles are taken from
 _PERCENTILES = (0.5, 99.5)
@@ -39,9 +42,11 @@ def fingerprint(dataset: Dataset, *, limit: int | None = None, progress: Progres
 
     `layout`, `count` (of all pairs), `splits` (pairs of each), `sizes` (`minimum`, `median`, `maximum`, each (height,
     width)), `channels`, `dtypes`, `classes` (`name`, `pixels`, `images`, and `share`, of the pixels that count),
-    `ignore_pixels`, `sha256` (of names and file sizes), and of up to 200 evenly spaced training images `mean` and
-    `std` per channel, in stored units. `low` and `high` are the stored range: 0 and 255 for uint8, else the 0.5 and
-    99.5 percentiles. `limit` looks at no more pairs of each split than that, evenly spaced.
+    `ignore_pixels`, `told` (what the folder itself says of its classes: `classes`, `values`, `ignore`), `samples` (a
+    checksum of the pixels of up to 16 images, by name), `sha256` (of names and file sizes), and of up to 200 evenly
+    spaced training images `mean` and `std` per channel, in stored units. `low` and `high` are the stored range: 0 and
+    255 for uint8, else the 0.5 and 99.5 percentiles. `limit` looks at no more pairs of each split than that, evenly
+    spaced.
 
     Raises `AtrousError` for a file that cannot be read. Source: the fingerprint of nnU-Net, Isensee et al. 2021.
     """
@@ -62,8 +67,50 @@ def fingerprint(dataset: Dataset, *, limit: int | None = None, progress: Progres
         "dtypes": sorted({look.dtype for look in looks}),
         **_classes(dataset.space, looks),
         **_statistics([look for look in looks if look.measured is not None]),
+        "told": {"classes": dataset.told.classes, "values": dataset.told.values, "ignore": dataset.told.ignore},
+        "samples": {pair.name: _checksum(pair) for pair in spaced(every(dataset), _RECOGNISED_BY)},
         "sha256": identity(dataset),
     }
+
+
+def every(dataset: Dataset) -> list[Pair]:
+    """Return the pairs of all splits."""
+    return list(chain.from_iterable(dataset.splits.values()))
+
+
+def told_of(facts: Mapping[str, Any]) -> Wishes | None:
+    """Return what a fingerprint holds of the classes that a folder told, None where it is of an earlier version."""
+    told = facts.get("told")
+    if not isinstance(told, dict):
+        return None
+    return Wishes(**{name: _tuples(told.get(name)) for name in ("classes", "values", "ignore")})
+
+
+def _tuples(item: Any) -> Any:
+    return tuple(_tuples(part) for part in item) if isinstance(item, list) else item
+
+
+def same_images(dataset: Dataset, facts: Mapping[str, Any]) -> bool:
+    """Return whether at least half of the images that a fingerprint has checksums of are still what they were.
+
+    Yes where it has none, as those of earlier versions: an image that was learnt from must not become one to score by.
+    """
+    samples = facts.get("samples")
+    if not isinstance(samples, dict) or not samples:
+        return True
+    unchanged = sum(_is_unchanged(pair, samples[pair.name]) for pair in every(dataset) if pair.name in samples)
+    return 2 * unchanged >= len(samples)
+
+
+def _is_unchanged(pair: Pair, checksum: Any) -> bool:
+    try:
+        return _checksum(pair) == checksum
+    except AtrousError:
+        return False
+
+
+def _checksum(pair: Pair) -> int:
+    return zlib.crc32(np.ascontiguousarray(image_pixels(pair.image)).tobytes())
 
 
 def _classes(space: LabelSpace, looks: Sequence[_Look]) -> dict[str, Any]:
@@ -134,7 +181,7 @@ def _statistics(looks: list[_Look]) -> dict[str, Any]:
 def identity(dataset: Dataset) -> str:
     """Return a hash of the names and file sizes of all pairs: the same for a copy of the folder elsewhere."""
     lines = []
-    for pair in chain.from_iterable(dataset.splits.values()):
+    for pair in every(dataset):
         mask = path_of(pair.mask).stat().st_size if pair.mask is not None else 0
         lines.append(f"{pair.name}\t{path_of(pair.image).stat().st_size}\t{mask}")
     return sha256("\n".join(sorted(lines)).encode()).hexdigest()

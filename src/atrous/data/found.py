@@ -12,11 +12,15 @@ from atrous.data.wishes import Wishes
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong with a file: the `kind` of finding, the file, and what exactly, where there is more to say."""
+    """Something wrong with a file: the `kind` of finding, the file, and what exactly, where there is more to say.
+
+    `pair` is the name of the pair that is meant, where that is known: a file may hold many, as a volume does.
+    """
 
     kind: str
     path: Path
     detail: str = ""
+    pair: str = ""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ instead of as plain pictures. One or two headers of the folder decide.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from atrous.data.tiff import is_transparency, read_tiff
 from atrous.data.wishes import Wishes
 
 _SUFFIXES = (".tif", ".tiff")
+_LOOKED_AT = 16  # masks, where the value for no data may be a class
 _PEEKED = 1 << 26  # pixels of a mask that are looked at, where its value for no data may be a class
 
 
@@ -137,8 +138,8 @@ def georeferenced(found: Found) -> Found:
     """Return what was found with every raster among its TIFFs taken for one.
 
     The first and the last TIFF of images and of masks are looked at. What stands for no data in the masks is ignored,
-    unless the layout tells that it is a class; nor where the masks hold but one other value, since GIS programs like to
-    call the background of a mask its value for no data: a note says so.
+    unless the layout tells that it is a class; nor where masks all over the folder hold but one other value, since GIS
+    programs like to call the background of a mask its value for no data: a note says so.
     """
     pairs = [pair for matched in found.splits.values() for pair in matched.pairs]
     images = _probed([pair.image for pair in pairs])
@@ -148,7 +149,8 @@ def georeferenced(found: Found) -> Found:
         (tags.place is not None or tags.nodata is not None) and not tags.palette for tags in masks.values()
     )
     if wrap_masks:
-        ignore, notes = _ignored(masks, found.told)
+        files = [pair.mask for pair in pairs if isinstance(pair.mask, Path) and _is_tiff(pair.mask)]
+        ignore, notes = _ignored(masks, _spread(files), found.told)
         told = replace(found.told, ignore=ignore) if found.told.ignore is None else found.told
         found = replace(found, told=told, notes=found.notes + notes)
         found = _with(found, lambda pair: replace(pair, mask=_as(pair.mask, lambda path: RasterMask(path, ignore))))
@@ -183,7 +185,13 @@ def _probed(sources: list[Source]) -> Mapping[Path, Tags]:
     return tags
 
 
-def _ignored(masks: Mapping[Path, Tags], told: Wishes) -> tuple[int | None, tuple[str, ...]]:
+def _spread(paths: Sequence[Path]) -> list[Path]:
+    """Return a few of the files, evenly spread."""
+    count = min(len(paths), _LOOKED_AT)
+    return [paths[index * (len(paths) - 1) // max(count - 1, 1)] for index in range(count)]
+
+
+def _ignored(masks: Mapping[Path, Tags], some: Sequence[Path], told: Wishes) -> tuple[int | None, tuple[str, ...]]:
     """Return the number that stands for no data in all masks, None for no such number, and what is to be noted."""
     nodata = next((tags.nodata for tags in masks.values() if tags.nodata is not None), None)
     if nodata is None:
@@ -194,10 +202,10 @@ def _ignored(masks: Mapping[Path, Tags], told: Wishes) -> tuple[int | None, tupl
     number = int(nodata)
     if told.values is not None and number in told.values:
         return None, (f"The masks' value for no data, {number}, is one of the classes, and is read as that.",)
-    if told.values is None and _is_background(masks, number):
+    if told.values is None and _is_background(some, number):
         return None, (
-            f"The masks' value for no data, {number}, is taken for a class, since they hold only one other value. "
-            f"If nothing is known of those pixels, say --ignore {number}.",
+            f"The masks' value for no data, {number}, is taken for a class, since the {len(some):,} masks that were "
+            f"looked at hold only one other value. If nothing is known of those pixels, say --ignore {number}.",
         )
     note = f"The masks' value for no data, {number}, is ignored. If it is a class, list it in classes.json."
     return _told_number(told, number), (note,) if 0 <= number < IGNORE else ()
@@ -207,8 +215,8 @@ def _told_number(told: Wishes, otherwise: int) -> int:
     return told.ignore if isinstance(told.ignore, int) else otherwise
 
 
-def _is_background(masks: Mapping[Path, Tags], nodata: int) -> bool:
-    """Say whether the masks looked at hold one value at most beside that for no data, which some pixels have."""
+def _is_background(masks: Sequence[Path], nodata: int) -> bool:
+    """Say whether masks hold one value at most beside that for no data, which some pixels have."""
     values: set[int] = set()
     for path in masks:
         try:

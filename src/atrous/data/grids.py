@@ -9,6 +9,7 @@ coarse, the axial ones.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
@@ -30,7 +31,8 @@ class VolumeHeader:
 
     `spacing` is in mm along the three axes. `affine` takes an index (slice, row, column) to mm in a frame whose axes
     point to the right, the front and the head (RAS); None where the file does not tell. With `as_stored` the file's
-    own slices are the pictures, as in DICOM, and nothing is turned.
+    own slices are the pictures, as in DICOM, and nothing is turned. `patient` and `series` name what the volume is of,
+    where the file says; slices in files of their own are kept together by them.
     """
 
     shape: tuple[int, int, int]
@@ -38,6 +40,8 @@ class VolumeHeader:
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
     affine: Affine | None = None
     as_stored: bool = False
+    patient: str = ""
+    series: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,15 @@ def sound_affine(matrix: ArrayLike) -> Affine | None:
     if not lengths.min() > 0 or abs(np.linalg.det(array[:3, :3] / lengths)) < 1e-3:
         return None
     return tuple((float(a), float(b), float(c), float(d)) for a, b, c, d in array)
+
+
+def sound_length(length: float) -> float:
+    """Return a spacing in mm without its sign; 1 for what is no length.
+
+    >>> sound_length(-2.5), sound_length(0.0), sound_length(float("nan"))
+    (2.5, 1.0, 1.0)
+    """
+    return abs(length) if math.isfinite(length) and length != 0 else 1.0
 
 
 def upright(header: VolumeHeader) -> View:

@@ -15,6 +15,7 @@ from atrous.data.census import Progress
 from atrous.data.diagnosis.examination import Examination, examine
 from atrous.data.diagnosis.kinds import REMEDIES
 from atrous.data.diagnosis.regions import summed_up
+from atrous.data.found import Problem
 
 if TYPE_CHECKING:
     from atrous.data.diagnosis.fixing import Fixed
@@ -23,6 +24,7 @@ __all__ = ["REMEDIES", "Finding", "Inspection", "inspect_dataset", "report"]
 
 _LISTED = 20
 _SHOWN = 3
+_LONG = 80  # characters of a detail that is not said twice
 _EVERY = 24  # of more classes only those that occur have a line
 _ASKED = 20  # masks that are asked for a palette
 
@@ -221,7 +223,18 @@ def _findings(seen: Examination) -> tuple[Finding, ...]:
     for kind in dict.fromkeys(problem.kind for problem in seen.problems):
         problems = [problem for problem in seen.problems if problem.kind == kind]
         files = list(dict.fromkeys(seen.below(problem.path) for problem in problems))
-        details = tuple(f"{seen.below(each.path)}: {each.detail}".removesuffix(": ") for each in problems[:_LISTED])
+        details = _details(seen, problems[:_LISTED])
         remedy = REMEDIES.get(kind, "Look at the files that are named.")
         findings.append(Finding(kind, tuple(files[:_LISTED]), len(problems), remedy, details))
     return tuple(findings)
+
+
+def _details(seen: Examination, problems: Sequence[Problem]) -> tuple[str, ...]:
+    """Return a line for each problem: a long sentence that is true of many is said of the first."""
+    lines, said = [], set()
+    for problem in problems:
+        detail = "the same" if problem.detail in said else problem.detail
+        lines.append(f"{seen.below(problem.path)}: {detail}".removesuffix(": "))
+        if len(problem.detail) > _LONG:
+            said.add(problem.detail)
+    return tuple(lines)

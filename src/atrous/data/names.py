@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
+from functools import lru_cache
 from typing import Literal
 from unicodedata import normalize
 
@@ -45,6 +46,7 @@ def split_of(name: str) -> str | None:
     return SPLITS.get(re.sub(r"_?(19|20)\d\d$", "", name.lower()))
 
 
+@lru_cache(maxsize=2**16)
 def meaning(name: str) -> tuple[Kind | None, str | None]:
     """Return what a folder's name says: whether it holds images or masks, and the split; None where it is silent.
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from atrous.contract import AtrousError
 from atrous.data.decoders import DAMAGED
-from atrous.data.grids import VolumeHeader, sound_affine
+from atrous.data.grids import VolumeHeader, sound_affine, sound_length
 
 _REVERSED = [2, 1, 0, 3]  # of NIfTI's axes i, j and k, the slices are last
 _GZIP = b"\x1f\x8b"
@@ -38,7 +38,7 @@ def header(path: Path) -> VolumeHeader:
     stored = stored_header(path)
     shape, channels = _shape(path, stored)
     placed = int(stored["sform_code"]) > 0 or int(stored["qform_code"]) > 0
-    i, j, k = (_length(float(length)) for length in stored["pixdim"][1:4])
+    i, j, k = (sound_length(float(length)) for length in stored["pixdim"][1:4])
     with np.errstate(all="ignore"):  # of affines that are not finite, which count as none
         affine = sound_affine(stored.get_best_affine()[:, _REVERSED]) if placed else None
     return VolumeHeader(shape, channels, (k, j, i), affine)
@@ -105,10 +105,6 @@ def _shape(path: Path, stored: Any) -> tuple[tuple[int, int, int], int]:
     if dtype.names and channels != 3:
         raise AtrousError(f"{path}: several colour volumes came in one file. Save each alone.", kind="unreadable-file")
     return (sides[2], sides[1], sides[0]), channels
-
-
-def _length(length: float) -> float:
-    return abs(length) if math.isfinite(length) and length != 0 else 1.0
 
 
 def _raw(path: Path, stored: Any) -> NDArray[Any]:

@@ -5,7 +5,6 @@ An axis of the kind `list`, `vector`, `RGB-color` and the like, or one without a
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from atrous.contract import AtrousError
 from atrous.data.decoders import DAMAGED
-from atrous.data.grids import VolumeHeader, sound_affine
+from atrous.data.grids import VolumeHeader, sound_affine, sound_length
 
 _TO_RAS = {
     "right-anterior-superior": (1, 1, 1), "ras": (1, 1, 1),
@@ -110,9 +109,9 @@ def _placed(stored: dict[str, Any], spatial: list[int]) -> tuple[list[float], ND
     directions = stored.get("space directions")
     if directions is None:
         stored_lengths = stored.get("spacings", [1.0] * len(stored["sizes"]))
-        return [_length(float(stored_lengths[axis])) for axis in spatial] + [1.0] * (3 - len(spatial)), None
+        return [sound_length(float(stored_lengths[axis])) for axis in spatial] + [1.0] * (3 - len(spatial)), None
     vectors = [np.asarray(directions[axis], np.float64) for axis in spatial]
-    lengths = [_length(float(np.linalg.norm(vector))) for vector in vectors] + [1.0] * (3 - len(spatial))
+    lengths = [sound_length(float(np.linalg.norm(vector))) for vector in vectors] + [1.0] * (3 - len(spatial))
     signs = _TO_RAS.get(str(stored.get("space", "")).lower())
     origin = np.asarray(stored.get("space origin", (0, 0, 0)), np.float64)
     if signs is None or len(vectors) != 3 or any(vector.shape != (3,) for vector in (*vectors, origin)):
@@ -121,10 +120,6 @@ def _placed(stored: dict[str, Any], spatial: list[int]) -> tuple[list[float], ND
     affine[:3, :3] = np.stack(vectors, axis=1)
     affine[:3, 3] = origin
     return lengths, np.diag((*signs, 1)) @ affine
-
-
-def _length(length: float) -> float:
-    return abs(length) if math.isfinite(length) and length != 0 else 1.0
 
 
 def _damaged(path: Path, reason: str) -> AtrousError:

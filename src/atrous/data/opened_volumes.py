@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -17,10 +19,24 @@ MAX_BYTES = 512 * 2**20
 """How many bytes of volumes a process keeps; the last one is kept whatever its size."""
 
 _KEPT = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.int16), np.dtype(np.float32))
-_Key = tuple[str, int, int, bool]
+_Key = tuple[str, tuple[tuple[int, int], ...], bool]
+_NAMED = re.compile(rb"^(?:ElementDataFile\s*=|data ?file:)[ \t]*([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
+_LONGEST = 2**16
+_MOST_FILES = 10_000
 _volumes: OrderedDict[_Key, NDArray[Any]] = OrderedDict()
 _reading: dict[_Key, Lock] = {}
 _lock = Lock()
+
+
+def _after_fork() -> None:
+    """Let go of what other threads held when a process was made of this one by a fork: they are not in the new one."""
+    global _lock  # noqa: PLW0603 - a lock that nobody will release cannot be kept
+    _lock = Lock()
+    _reading.clear()
+
+
+if hasattr(os, "register_at_fork"):  # which Windows has not
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def opened(path: Path, voxels: Callable[[Path], NDArray[Any]], *, labels: bool) -> NDArray[Any]:
@@ -53,12 +69,46 @@ def opened(path: Path, voxels: Callable[[Path], NDArray[Any]], *, labels: bool) 
 
 def _key(path: Path, labels: bool) -> _Key:
     try:
-        state = path.stat()
+        states = [file.stat() for file in (path, *(other for other in files_of(path)[1:] if other.is_file()))]
     except OSError as error:
         raise AtrousError(
             f"{path}: the file cannot be read ({error.strerror}). Check the path.", kind="unreadable-file"
         ) from error
-    return str(path), state.st_size, state.st_mtime_ns, labels
+    return str(path), tuple((state.st_size, state.st_mtime_ns) for state in states), labels
+
+
+def files_of(path: Path) -> tuple[Path, ...]:
+    """Return the files of a volume: its own, and those with the voxels that a header in `.mhd` or `.nhdr` names."""
+    if path.suffix.lower() not in (".mhd", ".nhdr"):
+        return (path,)
+    try:
+        with path.open("rb") as file:
+            head = file.read(_LONGEST)
+    except OSError:  # said when the volume is read
+        return (path,)
+    found = _NAMED.search(head)
+    words = found[1].decode("utf-8", "replace").strip() if found else ""
+    names = head[found.end() :].decode("utf-8", "replace").splitlines() if found else []
+    if words.split()[:1] != ["LIST"]:
+        names = _numbered(words)
+    local = ("", "local")
+    return (
+        path,
+        *(path.parent / name.strip().replace("\\", "/") for name in names if name.strip().lower() not in local),
+    )
+
+
+def _numbered(words: str) -> list[str]:
+    """Return the names that NRRD's `slice%03d.raw 1 9 1` stands for; others are one name, whatever is in it."""
+    pattern = re.fullmatch(r"(\S*%0?\d*d\S*) (-?\d+) (-?\d+) (-?\d+)(?: \d+)?", words)
+    if pattern is None or int(pattern[4]) == 0:
+        return [words]
+    first, last, step = (int(pattern[group]) for group in (2, 3, 4))
+    numbers = range(first, last + (1 if step > 0 else -1), step)[:_MOST_FILES]
+    try:
+        return [pattern[1] % number for number in numbers]
+    except (TypeError, ValueError):  # another % in the name
+        return [words]
 
 
 def _forget_oldest() -> None:

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from atrous.contract import AtrousError
 from atrous.data.images import SUFFIXES, is_image_name, is_mask_name
-from atrous.data.lists import lines_of
+from atrous.data.lists import lines_of, slashed
 from atrous.data.names import SPLITS, composed, partners
-from atrous.data.parts import Source
+from atrous.data.parts import Source, path_of
 
 __all__ = [
     "SPLITS", "Matched", "Pair", "by_key", "files_below", "files_in", "folders_in", "holds", "images_below", "listed",
-    "match", "named", "paired", "path_below", "refuse_unpaired", "split_by_hash", "without_suffix",
+    "match", "named", "paired", "path_below", "refuse_repeated", "refuse_unpaired", "split_by_hash", "without_suffix",
 ]  # fmt: skip
 
 _VAL_SHARE = 0.2
@@ -31,13 +31,18 @@ class Pair:
     """An image and its mask, or None; `name` is the image's path below the root without suffix, with slashes.
 
     Pairs of the same `group`, such as the slices of a volume, are never divided between splits; None is a group of its
-    own.
+    own. Letters and their marks are one character in names, so that a folder has the same names on every system.
     """
 
     name: str
     image: Source
     mask: Source | None
     group: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", composed(self.name))
+        if self.group is not None:
+            object.__setattr__(self, "group", composed(self.group))
 
 
 @dataclass(frozen=True)
@@ -182,16 +187,14 @@ def by_key(
 
 
 def listed(path: Path) -> list[str]:
-    """Return the bare name on every line of a list file, [] where there is none.
+    """Return the name on every line of a list file, with its folders and without an image suffix; [] for no file.
 
-    Of a line the first word counts (up to a tab or comma), without folders, which are those of the machine that the
-    list was made on, and without an image suffix.
+    Of a line the first word counts (up to a tab or comma).
     """
     if not path.is_file():
         return []
-    names = [line.replace(",", "\t").split("\t")[0].strip() for line in lines_of(path)]
-    names = [name.replace("\\", "/").rsplit("/", 1)[-1] for name in names]
-    return [name[: -len(Path(name).suffix)] if name.lower().endswith(SUFFIXES) else name for name in names if name]
+    names = (slashed(line.replace(",", "\t").split("\t")[0]) for line in lines_of(path))
+    return [without_suffix(name) if name.lower().endswith(SUFFIXES) else name for name in names if name]
 
 
 def refuse_unpaired(matched: Iterable[Matched], root: Path) -> None:
@@ -221,6 +224,20 @@ def refuse_unpaired(matched: Iterable[Matched], root: Path) -> None:
                 f"{root}: {_some(found.masks_alone, root, 'mask', 'have', 'has')} no image. "
                 "Add images of the same name, or move the masks out of the folder.",
                 kind="mask-without-image",
+            )
+
+
+def refuse_repeated(pairs: Iterable[Pair], root: Path | None = None) -> None:
+    """Raise `AtrousError` for two pairs of one name: what is stored by name would be one's for both."""
+    seen: dict[str, Pair] = {}
+    for pair in pairs:
+        first = seen.setdefault(pair.name, pair)
+        if first is not pair and first != pair:
+            where = "" if root is None else f"{root}: "
+            raise AtrousError(
+                f"{where}the name {pair.name!r} is that of two pairs, {path_of(first.image)} and "
+                f"{path_of(pair.image)}. Rename one of them.",
+                kind="name-twice",
             )
 
 

@@ -25,6 +25,7 @@ class Part(Protocol):
     Of an image, `read` returns (h, w, c) as `read_image` does; of a mask, (h, w) integers or (h, w, 3) uint8 colours as
     `read_mask` does. A part may also offer `instances() -> (h, w) int32`, object numbers with 0 for none, and `place`,
     the spacing or georeference of its pixels. Both raise `AtrousError` for a file that does not hold what it should.
+    One whose pixels hang on other files too says which by `paths`.
     """
 
     @property
@@ -44,6 +45,18 @@ Source = Path | Part
 def path_of(source: Source) -> Path:
     """Return the file that a source comes from."""
     return source if isinstance(source, Path) else source.path
+
+
+def paths_of(source: Source) -> tuple[Path, ...]:
+    """Return every file that the pixels of a source hang on, the one to name in messages first.
+
+    >>> paths_of(Channels((Path("a_0000.png"), Path("a_0001.png"))))[-1].name
+    'a_0001.png'
+    """
+    if isinstance(source, Path):
+        return (source,)
+    others: tuple[Path, ...] = getattr(source, "paths", ())
+    return tuple(dict.fromkeys((source.path, *others)))
 
 
 def image_pixels(source: Source) -> NDArray[Any]:
@@ -68,6 +81,11 @@ class Channels:
     def path(self) -> Path:
         """The file of the first channel."""
         return path_of(self.sources[0])
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files of all channels."""
+        return tuple(path for source in self.sources for path in paths_of(source))
 
     @property
     def place(self) -> Any:
@@ -113,6 +131,11 @@ class Renumbered:
     def path(self) -> Path:
         """The mask's file."""
         return path_of(self.source)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files of the mask."""
+        return paths_of(self.source)
 
     def read(self) -> NDArray[Any]:
         """Return (h, w) int32; raises `AtrousError` for a mask of colours.

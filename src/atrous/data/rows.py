@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from atrous.contract import AtrousError
 from atrous.data.images import as_image, one_channel, picture, picture_mask, whole_numbers
+from atrous.data.lists import is_file
 
 PARQUET = ".parquet"
 
@@ -61,9 +62,9 @@ def _bytes(cell: dict[str, Any], folder: Path, name: Path) -> Any:
     if cell.get("bytes") or not isinstance(cell.get("path"), str):
         return cell.get("bytes")
     path = folder / cell["path"]
-    if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
+    if not is_file(str(path)) or not path.resolve().is_relative_to(folder.resolve()):
         raise AtrousError(
-            f"{name}: the row names the file {cell['path']} and does not hold it, and it is not below {folder}. "
+            f"{name}: the row names the file {cell['path'][:80]} and does not hold it, and it is not below {folder}. "
             "Save the dataset with its images embedded."
         )
     return path.read_bytes()

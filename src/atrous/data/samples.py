@@ -12,7 +12,7 @@ from atrous.contract import IGNORE, AtrousError, LabelSpace, Sample
 from atrous.data.census import unpacked
 from atrous.data.images import mask_orientation, packed
 from atrous.data.pairs import Pair
-from atrous.data.parts import image_pixels, mask_pixels, path_of
+from atrous.data.parts import Source, image_pixels, mask_pixels, path_of
 from atrous.data.places import Georeference
 from atrous.data.spaces import label_outside
 
@@ -37,16 +37,25 @@ def read_sample(pair: Pair, space: LabelSpace) -> Sample:
     place = getattr(pair.image, "place", None)
     if pair.mask is None:
         return Sample(image=image, path=path, place=place)
-    colours = space.encoding == "colours"
-    mask = mask_pixels(pair.mask, colours=colours)
-    if mask.shape[:2] != image.shape[:2] == mask.shape[1::-1] and isinstance(pair.image, Path):
-        orientation = mask_orientation(pair.image)
-        if orientation >= 5:
-            mask = mask_pixels(pair.mask, colours=colours, orientation=orientation)
+    mask = laid_mask(pair.image, pair.mask, image.shape[:2], colours=space.encoding == "colours")
     refuse_sizes(pair, image.shape[:2], mask.shape[:2])
     refuse_places(pair, image.shape[:2])
     labels = _without_data(decode(mask, space, path_of(pair.mask)), pair)
     return Sample(image=image, labels=labels, instances=_instances(pair, mask, space), path=path, place=place)
+
+
+def laid_mask(image: Source, mask: Source, size: tuple[int, ...], *, colours: bool = False) -> NDArray[Any]:
+    """Return the mask as stored, laid as its image of this size (height, width).
+
+    Where its sides are exchanged, and the image was turned by EXIF, it lies as the camera's sensor did and is turned
+    alike. Raises `AtrousError` as `mask_pixels` does.
+    """
+    stored = mask_pixels(mask, colours=colours)
+    if stored.shape[:2] != tuple(size) == stored.shape[1::-1] and isinstance(image, Path):
+        orientation = mask_orientation(image)
+        if orientation >= 5:
+            return mask_pixels(mask, colours=colours, orientation=orientation)
+    return stored
 
 
 def _instances(pair: Pair, mask: NDArray[Any], space: LabelSpace) -> NDArray[np.int32] | None:
@@ -122,6 +131,8 @@ def object_numbers(mask: NDArray[Any]) -> NDArray[np.int32]:
 def _decode_indices(mask: NDArray[Any], space: LabelSpace, path: Path) -> NDArray[np.uint8]:
     values = [int(value) for value in space.values if isinstance(value, int)]
     ignore = space.ignore if isinstance(space.ignore, int) else None
+    if len(values) < len(space):
+        raise AtrousError(f"{path}: indices came, and the classes are colours. Give their numbers as values.")
     if mask.dtype == np.uint8 or (mask.min() >= 0 and mask.max() < 65536):
         table = np.full(256 if mask.dtype == np.uint8 else 65536, -1, np.int16)
         known = [(index, value) for index, value in enumerate(values) if 0 <= value < len(table)]

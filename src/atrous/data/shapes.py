@@ -19,8 +19,9 @@ from PIL import Image
 
 from atrous.contract import AtrousError
 from atrous.data import rle
-from atrous.data.decoders import DAMAGED, file_bytes, opened, orientation, turned
-from atrous.data.images import MAX_PIXELS, read_image
+from atrous.data.decoders import DAMAGED, turned
+from atrous.data.fitting import fitting
+from atrous.data.images import MAX_PIXELS
 from atrous.data.rings import filled_window, outlines, polygons
 
 __all__ = ["Brush", "Ellipse", "Form", "Picture", "Polygon", "Runs", "Shape", "Shapes", "Stroke", "fitting",
@@ -29,8 +30,6 @@ __all__ = ["Brush", "Ellipse", "Form", "Picture", "Polygon", "Runs", "Shape", "S
 Size = tuple[int, int]
 Window = tuple[int, int, NDArray[np.bool_]]
 """A row and a column of the image, and a mask that begins there and does not pass the image's borders."""
-
-_PLAIN = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 
 
 class Form(Protocol):
@@ -169,11 +168,15 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The value of a class and where it is; a `crowd` of objects that are not told apart is none of the instances."""
+    """The value of a class and where it is; a `crowd` of objects that are not told apart is none of the instances.
+
+    Shapes of one value that are `part_of` the same are one instance; None is an instance of its own.
+    """
 
     value: int
     form: Form
     crowd: bool = False
+    part_of: str | None = None
 
 
 @dataclass(frozen=True)
@@ -191,6 +194,11 @@ class Shapes:
     image: Path | None = None
     background: int = 0
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The image's file, whose size and EXIF turn count."""
+        return () if self.image is None else (self.image,)
+
     def read(self) -> NDArray[np.int32]:
         """Return (h, w) values of classes.
 
@@ -203,8 +211,16 @@ class Shapes:
         return self._drawn([shape.value for shape in self.shapes], self.background)
 
     def instances(self) -> NDArray[np.int32]:
-        """Return (h, w) numbers of the shapes, from 1 in their order; 0 is the background and crowds."""
-        return self._drawn([0 if shape.crowd else number for number, shape in enumerate(self.shapes, start=1)], 0)
+        """Return (h, w) numbers of the shapes, from 1 in their order; 0 is the background and crowds.
+
+        Shapes that are one instance have the number of the first.
+        """
+        first: dict[tuple[int, str], int] = {}
+        numbers = []
+        for number, shape in enumerate(self.shapes, start=1):
+            whole = number if shape.part_of is None else first.setdefault((shape.value, shape.part_of), number)
+            numbers.append(0 if shape.crowd else whole)
+        return self._drawn(numbers, 0)
 
     def _drawn(self, values: Sequence[int], background: int) -> NDArray[np.int32]:
         size, turn = self.size, 1
@@ -231,36 +247,6 @@ class Shapes:
     @property
     def _name(self) -> str:
         return str(self.path) if self.image is None else f"{self.path}: {self.image.name}"
-
-
-def fitting(path: Path, size: Size | None, image: Path) -> tuple[Size, int]:
-    """Return the size to draw a mask in, and the EXIF orientation by which it is to be turned then.
-
-    `size` (height, width) is what the annotation file `path` says of the image, None for nothing. Raises `AtrousError`
-    where it is the size of the image neither as it is seen nor as it is stored.
-    """
-    height, width, turn = _stored_size(image)
-    seen = (width, height) if turn >= 5 else (height, width)
-    if size is None or size == seen:
-        return seen, 1
-    if size == (height, width):
-        return size, turn
-    swapped = size == seen[::-1]
-    advice = "Height and width are swapped: correct them." if swapped else "Use the images that were annotated."
-    raise AtrousError(
-        f"{path}: it says that {image.name} is {size[0]} x {size[1]} (height x width), and the file is "
-        f"{seen[0]} x {seen[1]}. {advice}",
-        kind="axes-swapped" if swapped else "size-differs",
-    )
-
-
-def _stored_size(image: Path) -> tuple[int, int, int]:
-    """Return height and width as stored, and the EXIF orientation; of unusual formats those of the decoded image."""
-    if image.suffix.lower() not in _PLAIN:
-        height, width = read_image(image).shape[:2]
-        return height, width, 1
-    header = opened(image, file_bytes(image), max_pixels=MAX_PIXELS)
-    return header.height, header.width, orientation(header)
 
 
 def _stored(points: NDArray[Any]) -> bytes:

@@ -12,9 +12,10 @@ from pydantic import ValidationError
 from atrous.contract import IGNORE, AtrousError, Colour, Encoding, LabelSpace
 from atrous.data.census import MaskCensus, total_pixels, unpacked
 from atrous.data.layouts import camvid, voc
-from atrous.data.wishes import CLASSES_FILE, Wishes
+from atrous.data.wishes import ABSENT, Wishes
 
 _MOST_VALUES = 64  # more distinct values than this are a soft mask or object numbers, or classes that need naming
+_MOST_GREYS = 12  # levels that stand for classes at a distance
 _ENOUGH = 3  # masks of two objects or more, before their numbers are taken for those of objects unasked
 _MOST_CONTIGUOUS = 254  # unless they run from 0 without a gap, as class indices do
 
@@ -30,7 +31,8 @@ def work_out_space(
 ) -> LabelSpace:
     """Return the classes that the masks hold, as far as they tell, and as given where they do not.
 
-    255 is ignore unless it is one of exactly two values. Masks that number objects, differently in each of three or
+    255 is ignore unless it is one of exactly two values, or the last of grey levels that are spread, such as 0, 128 and
+    255, and no fewer names were given. Masks that number objects, differently in each of three or
     more, are taken for such. Raises `AtrousError` where the values are no classes: soft masks, numbers of objects in
     fewer masks, too many colours; and where the given names do not fit them.
     """
@@ -54,12 +56,14 @@ def space_as_wished(wishes: Wishes) -> LabelSpace | None:
     """Return the classes if the wishes are complete without a look at the masks, else None."""
     if wishes.labels == "instances":
         return instance_space(wishes.classes, wishes.ignore)
-    values = wishes.values or (wishes.colours if wishes.labels == "colours" else None)
+    values = wishes.values
+    if wishes.labels == "colours" and (values is None or not isinstance(values[0], tuple)):
+        values = wishes.colours
     if wishes.classes is None or values is None:
         return None
     coloured = wishes.labels == "colours" or (wishes.labels is None and isinstance(values[0], tuple))
     ignore = wishes.ignore if wishes.ignore is not None or coloured else IGNORE
-    if wishes.ignore is None and len(values) == 2 and IGNORE in values:
+    if wishes.ignore is None and IGNORE in values:
         ignore = None
     try:
         return LabelSpace(
@@ -70,7 +74,12 @@ def space_as_wished(wishes: Wishes) -> LabelSpace | None:
             encoding="colours" if coloured else "indices",
         )
     except ValidationError as error:
-        raise AtrousError(f"{CLASSES_FILE}: {error.errors()[0]['msg']}. Correct the file.") from error
+        raise AtrousError(f"{wishes.source}: {complaint(error)}.") from error
+
+
+def complaint(error: ValidationError) -> str:
+    """Return the first thing that is wrong, in the words of who found it."""
+    return error.errors()[0]["msg"].removeprefix("Value error, ")
 
 
 def instance_space(classes: Sequence[str] | None, ignore: int | Colour | None) -> LabelSpace:
@@ -138,6 +147,8 @@ def _index_space(
     if present == [0, 255] and ignore is None and (classes is None or len(classes) == 2):
         return LabelSpace(names=tuple(classes or ("background", "foreground")), values=(0, 255), ignore=None)
     void = IGNORE if ignore is None else ignore
+    if ignore is None and _ends_in_class(total, classes):
+        return LabelSpace(names=tuple(classes or _called(present)), values=tuple(present), ignore=None)
     values = [value for value in present if value != void]
     if not values:
         raise AtrousError(
@@ -153,9 +164,22 @@ def _index_space(
 
 def _found_space(values: list[int], void: int) -> LabelSpace:
     if _spread(values):
-        return LabelSpace(names=tuple(f"class {value}" for value in values), values=tuple(values), ignore=void)
+        return LabelSpace(names=_called(values), values=tuple(values), ignore=void)
     every = [value for value in range(values[-1] + 1) if value != void]
-    return LabelSpace(names=tuple(f"class {value}" for value in every), values=tuple(every), ignore=void)
+    return LabelSpace(names=_called(every), values=tuple(every), ignore=void)
+
+
+def _called(values: Sequence[int]) -> tuple[str, ...]:
+    return tuple(f"class {value}" for value in values)
+
+
+def _ends_in_class(total: Counter[int], classes: Sequence[str] | None) -> bool:
+    """Return whether 255 is one of three grey levels or more that stand for classes, and not what is ignored."""
+    present = sorted(total)
+    if not 3 <= len(present) <= _MOST_GREYS or present[-1] != IGNORE or present[0] < 0:
+        return False
+    meant = len(classes) == len(present) if classes is not None else not looks_soft(total)
+    return meant and _spread(present[:-1]) and _spread(present)
 
 
 def _spread(values: list[int]) -> bool:
@@ -180,8 +204,9 @@ def _named_space(
 
 def label_outside(path: Path, label: int, pixels: int, accepted: Sequence[int], ignore: int | None) -> AtrousError:
     """Return the error to raise for a mask with a label that is neither a class nor ignore."""
-    run = list(accepted) == list(range(accepted[0], accepted[-1] + 1))
-    span = f"outside {accepted[0]}..{accepted[-1]}" if run else f"none of {', '.join(map(str, accepted[:12]))}"
+    held = [value for value in accepted if value < ABSENT]
+    run = bool(held) and held[-1] - held[0] == len(held) - 1
+    span = f"outside {held[0]}..{held[-1]}" if run else f"none of {', '.join(map(str, held[:12])) or 'the classes'}"
     rest = "" if ignore is None else f" and is not the ignore value {ignore}"
     return AtrousError(
         f"{path}: label {label} is {span}{rest}. {pixels:,} pixel{'s have' if pixels != 1 else ' has'} it. "
@@ -220,6 +245,9 @@ def looks_soft(total: Counter[int]) -> bool:
     few = sum(total[value] for value in between) < 0.1 * total.total()
     return {0, IGNORE} <= set(total) and len(between) >= 3 and max(between) >= 128 and few
 
+
+GREY_TOLD = "255 is a class, since the masks hold grey levels that are spread; --ignore 255 makes it none"
+"""What is said where 255 is the last of several grey levels, and was taken for a class unasked."""
 
 OBJECTS_TOLD = (
     "the masks number objects, so 0 is background and every other number an object; with --labels indices, numbers are "

@@ -14,7 +14,7 @@ no kind where a library is missing. `grids` says how a volume is turned; here it
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -28,7 +28,8 @@ from atrous.data.census import in_threads
 from atrous.data.found import Found, Problem
 from atrous.data.grids import Spacing, View, VolumeHeader, alike, displacement, plane, spacing, upright
 from atrous.data.images import MAX_PIXELS, is_volume_name
-from atrous.data.opened_volumes import opened
+from atrous.data.leaves import changed, leaves
+from atrous.data.opened_volumes import files_of, opened
 from atrous.data.pairs import Matched, Pair
 from atrous.data.parts import Source, path_of
 
@@ -93,6 +94,11 @@ class Slice:
     place: Spacing | None = None
     labels: bool = False
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files that hold the volume: of .mhd and .nhdr those with the voxels too."""
+        return files_of(self.path)
+
     def read(self) -> NDArray[Any]:
         """Return the image (h, w, c) as uint8, uint16, int16 or float32, or of labels (h, w) integers.
 
@@ -118,7 +124,8 @@ def sliced(found: Found) -> Found:
     """Return what was found with every volume replaced by its slices; headers are read, and no voxels.
 
     A pair of volumes becomes a pair per slice, named `NAME/003` and of the group `NAME`; a volume of one slice stays
-    one pair. Volumes that cannot be read, and those that do not fit their mask, become problems.
+    one pair. DICOM files say whose they are: those of a patient are a group, or of a series where all are of one
+    patient. Volumes that cannot be read, and those that do not fit their mask, become problems.
     """
     pairs = [pair for matched in found.splits.values() for pair in matched.pairs]
     paths = list(dict.fromkeys(path for pair in pairs for path in _volumes_of(pair)))
@@ -126,9 +133,16 @@ def sliced(found: Found) -> Found:
         return found
     headers = dict(zip(paths, in_threads(_header_or_error, paths), strict=True))
     problems = list(found.problems)
-    splits = {name: _sliced_split(matched, headers, problems) for name, matched in found.splits.items()}
+    group = _grouping([header for header in headers.values() if isinstance(header, VolumeHeader)])
+    splits = {name: _sliced_split(matched, headers, group, problems) for name, matched in found.splits.items()}
     notes = _planes([pair.image for matched in splits.values() for pair in matched.pairs])
     return replace(found, splits=splits, notes=(*found.notes, *notes), problems=tuple(problems))
+
+
+def _grouping(headers: Sequence[VolumeHeader]) -> Callable[[VolumeHeader], str | None]:
+    """Return what tells the group of a volume: its patient, or its series where no two patients can be told apart."""
+    by_patient = len({header.patient for header in headers}) > 1
+    return lambda header: (header.patient if by_patient else "") or header.series or None
 
 
 def _planes(images: Sequence[Source]) -> list[str]:
@@ -143,12 +157,18 @@ def _planes(images: Sequence[Source]) -> list[str]:
 
 
 def _sliced_split(
-    matched: Matched, headers: dict[Path, VolumeHeader | AtrousError], problems: list[Problem]
+    matched: Matched,
+    headers: dict[Path, VolumeHeader | AtrousError],
+    group: Callable[[VolumeHeader], str | None],
+    problems: list[Problem],
 ) -> Matched:
     pairs: list[Pair] = []
     for pair in matched.pairs:
         try:
-            pairs += _slices(pair, {path: _sound(headers[path]) for path in _volumes_of(pair)})
+            volumes = {path: _sound(headers[path]) for path in _volumes_of(pair)}
+            first = next(iter(volumes.values()), None)
+            whose = pair.group or (None if first is None else group(first))
+            pairs += _slices(replace(pair, group=whose), volumes)
         except AtrousError as error:
             if error.kind is None:  # a library is missing, which is no fault of the file's
                 raise
@@ -159,7 +179,7 @@ def _sliced_split(
 def _problem(pair: Pair, error: AtrousError, kind: str) -> Problem:
     """Return what is wrong with one of a pair's files, which the message begins with."""
     message = str(error)
-    paths = [path_of(leaf) for leaf in (*_leaves(pair.image), *_leaves(pair.mask))]
+    paths = [path_of(leaf) for leaf in (*leaves(pair.image), *leaves(pair.mask))]
     path = next((path for path in paths if message.startswith(f"{path}: ")), paths[0])
     return Problem(kind, path, message.removeprefix(f"{path}: "))
 
@@ -178,36 +198,7 @@ def _sound(header: VolumeHeader | AtrousError) -> VolumeHeader:
 
 
 def _volumes_of(pair: Pair) -> list[Path]:
-    return [leaf for leaf in (*_leaves(pair.image), *_leaves(pair.mask)) if isinstance(leaf, Path) and _is_volume(leaf)]
-
-
-def _leaves(source: Source | None) -> Iterator[Source]:
-    """Yield the files and simple parts that a source is made of."""
-    if source is None:
-        return
-    inner = _inner(source)
-    if not inner:
-        yield source
-    for each in inner:
-        yield from _leaves(each)
-
-
-def _inner(source: Source) -> tuple[Source, ...]:
-    """Return what a part is made of, which it has in `sources` or `source`; () for files and simple parts."""
-    alone = getattr(source, "source", None)
-    return tuple(getattr(source, "sources", ())) or (() if alone is None else (alone,))
-
-
-def _changed(source: Source, change: Callable[[Path], Source]) -> Source:
-    """Return a source with other files in it."""
-    if isinstance(source, Path):
-        return change(source)
-    inner = tuple(_changed(each, change) for each in _inner(source))
-    if not inner:
-        return source
-    part: Any = source
-    made: Source = replace(part, sources=inner) if hasattr(part, "sources") else replace(part, source=inner[0])
-    return made
+    return [leaf for leaf in (*leaves(pair.image), *leaves(pair.mask)) if isinstance(leaf, Path) and _is_volume(leaf)]
 
 
 def _is_volume(leaf: Source) -> bool:
@@ -224,11 +215,12 @@ def _slices(pair: Pair, headers: dict[Path, VolumeHeader]) -> list[Pair]:
         views.setdefault(path, _fitted(path, other, first, header, views[first]))
     count = views[first].shape(header.shape)[0]
     _refuse_misfits(pair, headers, count)
+    _refuse_turned(pair, views)
     places = {path: spacing(headers[path], view) for path, view in views.items()}
     digits = max(3, len(str(count - 1)))
 
     def cut(source: Source, index: int, *, labels: bool) -> Source:
-        return _changed(
+        return changed(
             source, lambda path: Slice(path, index, views[path], places[path], labels) if path in views else path
         )
 
@@ -274,18 +266,32 @@ def _sized(shape: tuple[int, ...]) -> str:
 
 def _refuse_misfits(pair: Pair, headers: dict[Path, VolumeHeader], count: int) -> None:
     """Raise `AtrousError` for masks with channels, and for pictures that belong to several slices."""
-    for leaf in _leaves(pair.mask):
+    for leaf in leaves(pair.mask):
         channels = headers[leaf].channels if isinstance(leaf, Path) and leaf in headers else 1
         if channels > 1:
             raise AtrousError(
                 f"{leaf}: {channels:,} values per voxel came, and a mask has one label. Save one volume of labels.",
                 kind="size-differs",
             )
-    leaves = [*_leaves(pair.image), *_leaves(pair.mask)]
-    flat = next((leaf for leaf in leaves if not _is_volume(leaf)), None)
+    flat = next((leaf for leaf in (*leaves(pair.image), *leaves(pair.mask)) if not _is_volume(leaf)), None)
     if count > 1 and flat is not None:
         path = flat if isinstance(flat, Path) else flat.path
         raise AtrousError(
             f"{path}: this is one picture, and {next(iter(headers))} has {count:,} slices. Save a volume of both.",
             kind="size-differs",
+        )
+
+
+def _refuse_turned(pair: Pair, views: Mapping[Path, View]) -> None:
+    """Raise `AtrousError` for a picture beside a volume that is turned to be upright: nothing tells how the picture is.
+
+    `_refuse_misfits` comes first, so the volume has one slice.
+    """
+    turned = next((path for path, view in views.items() if view != _AS_STORED), None)
+    flat = next((leaf for leaf in (*leaves(pair.image), *leaves(pair.mask)) if not _is_volume(leaf)), None)
+    if turned is not None and flat is not None:
+        raise AtrousError(
+            f"{path_of(flat)}: a picture does not say which way is up, and {turned} does and is turned by it, so "
+            "whether the two lie on each other cannot be told. Save both as volumes, or both as pictures.",
+            kind="orientation-differs",
         )

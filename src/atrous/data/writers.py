@@ -23,8 +23,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, with its suffix, that takes its place when the block ends well.
 
     The folder is made where it is missing. When the block raises, the temporary file is removed and what `path` held
-    stays. Raises `AtrousError` in place of the system's error when the disk is full or the folder not writable, and of
-    an encoder's for a picture that its format cannot hold.
+    stays. Raises `AtrousError` for a path that is a folder, in place of the system's error when the disk is full or the
+    folder not writable, and of an encoder's for a picture that its format cannot hold.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "scores.json"
@@ -34,6 +34,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     '{}'
     """
     path = Path(path)
+    refuse_folder(path)
     temporary = path.with_name(f".{path.stem[:80]}-{uuid4().hex}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,6 +50,12 @@ def atomic(path: str | Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def refuse_folder(path: str | Path) -> None:
+    """Raise `AtrousError` for a path that is a folder, where a file is to be written."""
+    if Path(path).is_dir():
+        raise AtrousError(f"{path}: this is a folder, and a file is to be written. Name a file in it.")
 
 
 def write_image(path: str | Path, array: NDArray[Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,9 @@ from typing import Any
 from atrous.contract import AtrousError, LabelSpace
 from atrous.data import Dataset, Pair, open_dataset
 from atrous.data.dataset import dataset_in, stored_split
-from atrous.data.facts import identity
+from atrous.data.facts import identity, same_images, told_of
 from atrous.data.layouts import recognise
+from atrous.data.names import composed
 from atrous.data.spaces import space_as_wished
 from atrous.data.wishes import CLASSES_FILE, Wishes, wished
 from atrous.store import model_folder, read_config, read_json
@@ -26,24 +29,27 @@ def data_of(
 ) -> Dataset:
     """Open a folder with a run's classes, and with its split where the folder is the one it was trained on.
 
-    `layout` and `masks` say how the folder is laid out, as in `open_dataset`.
+    It still is that one when files of it were corrected or added; a warning says so. `layout` and `masks` say how the
+    folder is laid out, as in `open_dataset`.
+
+    Raises `AtrousError` as `open_dataset`, for other classes, and for a folder in which some of the images are missing.
     """
     folder = model_folder(run)
     config = read_config(folder)
     found = recognise(Path(data), layout=layout, masks=masks)
     wishes = wished(found.root, classes=None, ignore=None, labels=None, told=found.told)
-    space = _as_written(wishes, space or config.space, found.root, run)
+    facts = config.fingerprint or {}
+    space = _as_written(wishes, space or config.space, found.root, run, told_of(facts))
     stored = next((path for path in (run / "split.json", folder.parent / "split.json") if path.is_file()), None)
     dataset = dataset_in(found, wishes, space=space)
     if stored is None:
         return dataset
-    split = read_json(stored)
+    split = _split(stored)
     there = {pair.name for pairs in dataset.splits.values() for pair in pairs}
     stored_names = {name for names in split.values() for name in names}
     if stored_names <= there:
         same = replace(dataset, splits=stored_split(dataset.root, dataset.splits, split), made_split=False)
-        trained_on = (config.fingerprint or {}).get("sha256")
-        return same if trained_on in (None, identity(same)) else dataset
+        return same if _was_trained_on(same, facts, run) else dataset
     if stored_names & there:
         missing = sorted(stored_names - there)
         raise AtrousError(
@@ -51,6 +57,26 @@ def data_of(
             f"first {missing[0]!r}; give the whole folder, or one of other images"
         )
     return dataset
+
+
+def _split(path: Path) -> dict[str, list[str]]:
+    """Return a stored split, its names written as those of pairs are."""
+    stored = read_json(path)
+    if not isinstance(stored, dict) or not all(isinstance(names, list) for names in stored.values()):
+        raise AtrousError(f"{path}: no split is in it, which names the images of train and val. Take another copy.")
+    return {part: [composed(str(name)) for name in names] for part, names in stored.items()}
+
+
+def _was_trained_on(dataset: Dataset, facts: Mapping[str, Any], run: Path) -> bool:
+    """Return whether a folder with the names of a run's images has the images, and say it where files have changed."""
+    if facts.get("sha256") in (None, identity(dataset)):
+        return True
+    log = logging.getLogger("atrous")
+    if same_images(dataset, facts):
+        log.warning("%s: files have changed since %s was trained with them; its split is kept", dataset.root, run)
+        return True
+    log.warning("%s: has the names of the images that %s was trained with, and other images", dataset.root, run)
+    return False
 
 
 def pairs_in(dataset: Dataset, split: str) -> tuple[Pair, ...]:
@@ -75,10 +101,13 @@ def resumed_data(out: Path, data: str | Path, **wishes: Any) -> Dataset:
     """Open the folder that a run was started with; raises `AtrousError` for another one, or for other classes."""
     layout = {name: wishes.pop(name) for name in ("layout", "masks") if name in wishes}
     dataset = data_of(out, data, **layout)
-    if {name: [pair.name for pair in pairs] for name, pairs in dataset.splits.items()} != read_json(out / "split.json"):
+    split = _split(out / "split.json")
+    names = {name: [pair.name for pair in pairs] for name, pairs in dataset.splits.items()}
+    if names != split:
+        alike = {name for part in names.values() for name in part} & {name for part in split.values() for name in part}
+        came = "images of the same names, and not those" if alike else "none of the images"
         raise AtrousError(
-            f"{data}: holds none of the images that {out} was trained with; a run goes on with the data it was started "
-            "with"
+            f"{data}: holds {came} that {out} was trained with; a run goes on with the data it was started with"
         )
     space = dataset.space
     stored = {"classes": space.names, "ignore": space.ignore, "labels": space.encoding}
@@ -91,20 +120,38 @@ def resumed_data(out: Path, data: str | Path, **wishes: Any) -> Dataset:
     return dataset
 
 
-def _as_written(wishes: Wishes, space: LabelSpace, root: Path, run: Path) -> LabelSpace:
+def _as_written(wishes: Wishes, space: LabelSpace, root: Path, run: Path, told: Wishes | None = None) -> LabelSpace:
     """Return the model's classes as a folder writes them, where its `classes.json` or its layout says how.
+
+    `told` is what the folder that the run was trained on said: a run may have given its classes other names.
 
     Raises `AtrousError` where the folder's classes are others.
     """
+    if told == Wishes(classes=wishes.classes, values=wishes.values, ignore=wishes.ignore):
+        return space
+    renamed = told is not None and wishes.classes == told.classes and len(told.values or ()) == len(told.classes or ())
+    if wishes.classes not in (None, space.names) and not renamed:
+        raise _other_classes(wishes, space, root, run)
     own = space_as_wished(wishes)
-    if wishes.classes in (None, space.names):
-        return space if own is None else replace(space, values=own.values, ignore=own.ignore, encoding=own.encoding)
+    if own is None:
+        return space
+    written: dict[Any, Any] = {}
+    if told is not None and wishes.classes != space.names:
+        written = dict(zip(told.values or (), own.values, strict=True))  # by the names that both folders tell
+    values = tuple(written.get(value, value) for value in space.values) if written else own.values
+    overruled = told is not None and wishes.ignore == told.ignore
+    kept = written.get(space.ignore, space.ignore)
+    fits = own.encoding == space.encoding and kept not in values
+    ignore = kept if fits and (wishes.ignore is None or overruled) else own.ignore
+    return replace(space, values=values, ignore=ignore, encoding=own.encoding)
+
+
+def _other_classes(wishes: Wishes, space: LabelSpace, root: Path, run: Path) -> AtrousError:
     written = (root / CLASSES_FILE).is_file()
-    renamed = own is not None and (own.values, own.encoding) == (space.values, space.encoding)
-    if renamed and not written and set(wishes.classes or ()) != set(space.names):
-        return space  # the run was started with names of its own, and the layout has others
-    path = root / CLASSES_FILE if written else root
-    raise AtrousError(
+    path, advice = root, f". A {CLASSES_FILE} in the folder with the names of the run finds them by name"
+    if written or not set(wishes.classes or ()) <= set(space.names):
+        path, advice = root / CLASSES_FILE if written else root, ""
+    return AtrousError(
         f"{path}: the classes are {', '.join(wishes.classes or ())}, and {run} was trained on "
-        f"{', '.join(space.names)}; a score needs the same classes in the same order"
+        f"{', '.join(space.names)}; a score needs the same classes in the same order{advice}"
     )

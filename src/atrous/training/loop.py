@@ -85,8 +85,10 @@ def prepared(segmenter: Any, crops: Crops, *, device: str | None = None, workers
     is one; under `accelerate launch` or torchrun every process takes its share of each batch.
 
     Raises `AtrousError` for a device this machine does not have, `ValueError` for a batch that the processes cannot
-    share evenly and for another number of loss weights than of the network's outputs.
+    share evenly, for `workers` below 0 and for another number of loss weights than of the network's outputs.
     """
+    if workers is not None and workers < 0:
+        raise ValueError(f"workers {workers} came; 0 or more processes read images, and 0 is none beside the network's")
     recipe = crops.recipe
     if recipe.loss_weights:
         check_weights(_outputs(segmenter, crops.channels), recipe.loss_weights)

@@ -52,8 +52,8 @@ def inspect(
     layout where another one would be recognised, and `masks` is a template for the path of an image's mask. `html` is
     a file for a page with the report and a contact sheet; `fix` a new folder for a corrected copy.
 
-    Raises `AtrousError` where the folder cannot be read at all; a broken file in it is a finding. With `fix`,
-    `ValueError` for a folder that lies in `data` or is not empty.
+    Raises `AtrousError` where the folder cannot be read at all, and for `html` that is a folder; a broken file in it is
+    a finding. With `fix`, `ValueError` for a folder that lies in `data` or is not empty.
     """
     from atrous.data.diagnosis import examine
     from atrous.data.inspection import report
@@ -63,6 +63,10 @@ def inspect(
         from atrous.data.conversion import check_out
 
         check_out(Path(data), Path(fix))  # before anything is read
+    if html is not None:
+        from atrous.data.writers import refuse_folder
+
+        refuse_folder(html)
     examination = examine(data, **wishes, progress=progress)
     found = report(examination)
     if html is not None:

@@ -6,7 +6,8 @@ the labels, and where it is not one afterwards nothing was seen.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -26,8 +27,8 @@ def from_torchvision(transform: Callable[..., Any]) -> Transform:
     `transform(image, mask)`, and must return the two. PyTorch's generator is seeded for it from the given one, and put
     back. The image must keep its type: leave out ToDtype and Normalize, since the network normalises by itself.
 
-    Raises `TypeError` for what is not callable; the result raises `TypeError` or `ValueError` where the transform
-    returns something else than an image and a mask of one size.
+    Raises `TypeError` for what is not callable; the result raises `TypeError` or `ValueError`, naming the image, where
+    the transform fails or returns something else than an image and a mask of one size.
     """
     if not callable(transform):
         raise TypeError(f"{type(transform).__name__} came; a callable of torchvision.transforms.v2 is accepted")
@@ -41,8 +42,8 @@ def from_albumentations(transform: Callable[..., Any]) -> Transform:
     return the two in a dictionary. It is seeded from the given generator by its own `set_random_seed`. The image must
     keep its type: leave out Normalize and ToTensorV2, since the network normalises by itself.
 
-    Raises `TypeError` for what is not callable or cannot be seeded; the result raises `TypeError` or `ValueError` where
-    the transform returns something else than an image and a mask of one size.
+    Raises `TypeError` for what is not callable or cannot be seeded; the result raises `TypeError` or `ValueError`,
+    naming the image, where the transform fails or returns something else than an image and a mask of one size.
     """
     if not callable(transform) or not hasattr(transform, "set_random_seed"):
         raise TypeError(
@@ -56,30 +57,51 @@ def _by_torchvision(transform: Callable[..., Any], sample: Sample, random: np.ra
     import torch
     from torchvision import tv_tensors
 
-    planes = np.ascontiguousarray(_planes(sample).transpose(2, 0, 1))
-    image = tv_tensors.Image(torch.from_numpy(np.ascontiguousarray(sample.image.transpose(2, 0, 1))))
-    with torch.random.fork_rng(devices=[]):
+    # Copies: what works in place must not write to the sample, which may be a map that the system keeps from writing.
+    planes = np.array(_planes(sample).transpose(2, 0, 1), order="C")
+    image = tv_tensors.Image(torch.from_numpy(np.array(sample.image.transpose(2, 0, 1), order="C")))
+    with torch.random.fork_rng(devices=[]), _named(sample):
         torch.manual_seed(int(random.integers(2**63)))
         result = transform(image, tv_tensors.Mask(torch.from_numpy(planes)))
+    return _from_torchvision(sample, result)
+
+
+def _from_torchvision(sample: Sample, result: Any) -> Sample:
     if not isinstance(result, tuple | list) or len(result) != 2:
-        raise TypeError(f"the transform returned {type(result).__name__}; an image and a mask are needed, as they came")
+        raise TypeError(
+            f"{sample.path}: the transform returned {type(result).__name__}; an image and a mask are needed, as they "
+            "came"
+        )
     arrays = [np.asarray(each) for each in result]
     if any(each.ndim != 3 for each in arrays):
         shapes = " and ".join(str(each.shape) for each in arrays)
-        raise ValueError(f"the transform returned shapes {shapes}; (c, h, w) and (planes, h, w) are needed")
+        raise ValueError(
+            f"{sample.path}: the transform returned shapes {shapes}; (c, h, w) and (planes, h, w) are needed"
+        )
     return _sample(sample, arrays[0].transpose(1, 2, 0), arrays[1].transpose(1, 2, 0))
 
 
 def _by_albumentations(transform: Any, sample: Sample, random: np.random.Generator) -> Sample:
     transform.set_random_seed(int(random.integers(2**31)))
-    result = transform(image=sample.image, mask=_planes(sample))
+    planes = _planes(sample)
+    with _named(sample):
+        result = transform(image=sample.image.copy(), mask=planes)  # as above
     if not isinstance(result, dict) or not {"image", "mask"} <= result.keys():
         raise TypeError(
-            f"the transform returned {type(result).__name__}; a dictionary with image and mask is needed, as "
-            "albumentations returns it"
+            f"{sample.path}: the transform returned {type(result).__name__}; a dictionary with image and mask is "
+            "needed, as albumentations returns it"
         )
     image = np.asarray(result["image"])
     return _sample(sample, image[..., None] if image.ndim == 2 else image, np.asarray(result["mask"]))
+
+
+@contextmanager
+def _named(sample: Sample) -> Iterator[None]:
+    """Name the image in what the transform raises: which it was cannot be seen from a process that reads many."""
+    try:
+        yield
+    except Exception as error:  # whatever the caller's own function raises
+        raise ValueError(f"{sample.path}: the transform failed: {type(error).__name__}: {error}") from error
 
 
 def _planes(sample: Sample) -> NDArray[Any]:
@@ -107,7 +129,9 @@ def _sample(before: Sample, image: NDArray[Any], planes: NDArray[Any]) -> Sample
         places = planes[:, :, 2].astype(np.int64) + 256 * planes[:, :, 3].astype(np.int64)
         places[outside] = 0  # whatever it was filled with
         if places.max(initial=0) >= len(numbers):
-            raise ValueError("the transform mixed the mask's values; masks must be resampled with the nearest pixel")
+            raise ValueError(
+                f"{before.path}: the transform mixed the mask's values; masks must be resampled with the nearest pixel"
+            )
         instances = np.where(outside, 0, numbers[places]).astype(np.int32)
     return replace(before, image=np.ascontiguousarray(image), labels=labels, instances=instances)
 
@@ -115,12 +139,12 @@ def _sample(before: Sample, image: NDArray[Any], planes: NDArray[Any]) -> Sample
 def _check(before: Sample, image: NDArray[Any], planes: NDArray[Any]) -> None:
     if image.dtype != before.image.dtype:
         raise ValueError(
-            f"the transform made {image.dtype} of an image of {before.image.dtype}; leave out what converts or "
-            "normalises, since the network normalises by itself"
+            f"{before.path}: the transform made {image.dtype} of an image of {before.image.dtype}; leave out what "
+            "converts or normalises, since the network normalises by itself"
         )
     count = 2 if before.instances is None else 4
     if image.ndim != 3 or image.shape[2] != before.image.shape[2] or planes.shape != (*image.shape[:2], count):
         raise ValueError(
-            f"the transform made {image.shape} and {planes.shape} of an image {before.image.shape} and a mask "
-            f"{(*before.image.shape[:2], count)}; the image and the mask need one size, and channels stay"
+            f"{before.path}: the transform made {image.shape} and {planes.shape} of an image {before.image.shape} and "
+            f"a mask {(*before.image.shape[:2], count)}; the image and the mask need one size, and channels stay"
         )

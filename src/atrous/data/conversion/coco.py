@@ -35,7 +35,6 @@ Coded = dict[str, Any]
 
 
 _CROWD = 'a crowd of the category "ignore"'
-_UNLABELLED = "in image_info_test.json, which is not read where instances_test.json is"
 _IGNORED = "they have no annotation, which means background to other tools"
 
 
@@ -119,7 +118,6 @@ def write_coded(
     facts = [facts for *_, facts in answers]
     ignored = any(fact.ignored for fact in facts)
     placing.say_lost(facts, say, ignore=_IGNORED if numbers.background is None else _CROWD)
-    placing.say_unlabelled(placed, say, _UNLABELLED)
     categories = _categories(dataset.space, numbers, ignored=ignored)
     files = [path for path, *_ in answers]
     for split in dict.fromkeys(place.split for place in placed):

@@ -14,6 +14,7 @@ from uuid import uuid4
 from atrous.contract import AtrousError
 from atrous.data.census import Progress
 from atrous.data.conversion import coco, coco_polygons, cvat, dicom_seg, geojson, masks, nifti, voc, yolo
+from atrous.data.conversion.placing import named_alike
 from atrous.data.dataset import Dataset
 
 FORMATS: dict[str, ModuleType] = {
@@ -84,14 +85,27 @@ def convert(
     check_out(source.root, out)
     if not any(source.splits.values()):
         raise ValueError(f"{source.root}: the dataset has no images. Nothing was written.")
-    notes: list[str] = []
-    if source.made_split:
-        notes.append("the source has no split: one in five is val, by a hash of the name")
+    notes = _split_told(source, to)
     seen = _Seen(progress)
     options: dict[str, Any] = {"values": True} if values else {}
     with _complete(out, seen) as temporary:
-        files = FORMATS[to].write(source, temporary, progress=seen, say=notes.append, **options)
+        files = FORMATS[to].write(named_alike(source), temporary, progress=seen, say=notes.append, **options)
     return Converted(to, out, len(files), seen.done, tuple(notes))
+
+
+def _split_told(source: Dataset, to: str) -> list[str]:
+    """Return a line where the copy has another split than the source's files, or will be given one."""
+    if not getattr(FORMATS[to], "HOLDS_SPLIT", True):
+        several = len([pairs for pairs in source.splits.values() if pairs]) > 1
+        return [f"{to} holds no split: train, val and test are together"] if several and not source.made_split else []
+    if source.made_split:
+        return ["the source has no split: one in five is val, by a hash of the name"]
+    if not source.splits.get("val") and len(source.splits.get("train", ())) > 1:
+        return [
+            "the source has no val, since all of train is one volume or patient; the copy does not say so, and opened "
+            "again one in five is val, where scores say little"
+        ]
+    return []
 
 
 def check_format(to: str) -> None:
@@ -135,13 +149,21 @@ def _complete(out: Path, seen: _Seen) -> Iterator[Path]:
             out.rmdir()  # an empty folder is in the way of the rename on some systems
         temporary.replace(out)
     except AtrousError as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and str(error).startswith(str(temporary)):
+            raise _not_written(out, cause, seen) from error
         raise AtrousError(f"{error} {_how_far(seen)}; {out} was not made.", kind=error.kind) from error
     except OSError as error:
-        raise AtrousError(
-            f"{out}: could not be written ({error.strerror or error}). {_how_far(seen)}; choose another folder."
-        ) from error
+        raise _not_written(out, error, seen) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _not_written(out: Path, error: OSError, seen: _Seen) -> AtrousError:
+    return AtrousError(
+        f"{out}: could not be written ({error.strerror or error}). {_how_far(seen)}, and nothing of it was kept; free "
+        "some space or choose another folder."
+    )
 
 
 def _how_far(seen: _Seen) -> str:

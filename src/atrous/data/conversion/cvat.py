@@ -34,6 +34,8 @@ _BLACK = (0, 0, 0)
 _BORDER = (224, 224, 192)
 _OBJECTS = "SegmentationObject"
 _MOST_OBJECTS = 254
+_IGNORED = 'CVAT has no such pixels, and shows them as label "ignore"'
+_APART = f"drawn in {_OBJECTS}/ for CVAT; opened again here, masks hold classes only, and coco keeps objects apart"
 
 
 def write(dataset: Dataset, out: Path, *, progress: Progress | None = None, say: Say | None = None) -> list[Path]:
@@ -60,7 +62,7 @@ def write(dataset: Dataset, out: Path, *, progress: Progress | None = None, say:
     lists = write_lists(out / LISTS, placed)
     label_map = _write_label_map(out / "labelmap.txt", space, ignored=any(fact.ignored for fact in facts))
     write_classes(out / CLASSES_FILE, space, values=True)
-    placing.say_lost(facts, say, ignore='CVAT has no such pixels, and shows them as label "ignore"')
+    placing.say_lost(facts, say, ignore=_IGNORED, objects=_APART)
     crowded = sum(fact.objects > _MOST_OBJECTS for fact in facts)
     if crowded and say is not None:
         say(f"{counted(crowded, 'image')} with more than {_MOST_OBJECTS} objects, whose objects are not kept apart")

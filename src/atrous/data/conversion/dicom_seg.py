@@ -9,10 +9,7 @@ ignored are in no segment. The images stay where they are.
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,30 +20,23 @@ from atrous import __version__
 from atrous.contract import IGNORE, AtrousError, LabelSpace
 from atrous.data.census import Progress, in_threads
 from atrous.data.conversion.placing import Say, counted
+from atrous.data.conversion.series import Series, apart, series_names, series_of
 from atrous.data.dataset import Dataset
 from atrous.data.dicom_classes import BACKGROUND
 from atrous.data.dicom_colours import lab_of
 from atrous.data.dicom_files import is_dicom, opened, quietly
-from atrous.data.dicom_headers import header_of, heights
-from atrous.data.dicom_series import Stack, stacks
 from atrous.data.pairs import Pair
 from atrous.data.parts import path_of
 from atrous.data.samples import read_sample
 from atrous.data.writers import atomic
+
+HOLDS_SPLIT = False
 
 _REPEATED = (
     "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
     "StudyTime",
 )  # fmt: skip
 _LONGEST = 64  # letters of a segment's label, by the standard
-
-
-@dataclass(frozen=True)
-class _Series:
-    """A stack, and the pair of every slice that has a mask, by (path, frame)."""
-
-    stack: Stack
-    pairs: dict[tuple[Path, int], Pair]
 
 
 def write(
@@ -70,9 +60,10 @@ def write(
     pairs = [pair for members in dataset.splits.values() for pair in members if pair.mask is not None]
     if not pairs:
         raise ValueError(f"{dataset.root}: no image has a mask, and nothing can be written.")
-    series = _series(pairs)
+    _refuse_foreign(pairs)
+    series = series_of(pairs)
     done, ignored, written = 0, 0, []
-    for each, path in zip(series, _paths(series, dataset.root, out), strict=True):
+    for each, name in zip(series, apart(series_names(series, dataset.root, separator="_")), strict=True):
         start = done
 
         def told(count: int, _: int, start: int = start) -> None:
@@ -83,8 +74,8 @@ def write(
         done += len(each.pairs)
         ignored += int((labels == IGNORE).sum())
         labels[labels == IGNORE] = 0
-        _save(path, each, labels, dataset.space, kind="LABELMAP" if labelmap else "BINARY")
-        written.append(path)
+        written.append(out / f"{name}.dcm")
+        _save(written[-1], each, labels, dataset.space, kind="LABELMAP" if labelmap else "BINARY")
     if ignored and say is not None:
         say(f"{counted(ignored, 'pixel')} are to be ignored: they are in no segment, as background is")
     return written
@@ -110,64 +101,24 @@ def _label(name: str) -> str:
     return name.replace("\\", "/").strip()[:_LONGEST]
 
 
-def _series(pairs: Sequence[Pair]) -> list[_Series]:
-    """Return the stacks that the images of pairs make; raises `AtrousError` for one that is no DICOM."""
-    paths = list(dict.fromkeys(path_of(pair.image) for pair in pairs))
+def _refuse_foreign(pairs: Sequence[Pair]) -> None:
+    """Raise `AtrousError` for an image that is no DICOM."""
+    paths = dict.fromkeys(path_of(pair.image) for pair in pairs)
     foreign = next((path for path in paths if not is_dicom(path)), None)
     if foreign is not None:
         raise AtrousError(
             f"{foreign}: this is no DICOM image, and a DICOM segmentation refers to DICOM images. "
             "Choose another format, such as masks."
         )
-    headers = {path: header_of(path) for path in paths}
-    by_frame = {}
-    for pair in pairs:
-        path = path_of(pair.image)
-        by_frame[path, _frame(pair, headers[path].positions, headers[path].orientation)] = pair
-    made, problems = stacks(headers.values())
-    if problems:
-        raise AtrousError(f"{problems[0].path}: {problems[0].detail}. Remove it.", kind=problems[0].kind)
-    return [
-        _Series(
-            stack,
-            {key: by_frame[key] for one in stack.slices if (key := (one.image.path, one.frame)) in by_frame},
-        )
-        for stack in made
-    ]
 
 
-def _frame(pair: Pair, positions: Sequence[Any], orientation: Sequence[float] | None) -> int:
-    """Return the frame that the image of a pair is; slices of a volume are counted along its normal."""
-    frame = getattr(pair.image, "frame", None)
-    if frame is not None:
-        return int(frame)
-    index = int(getattr(pair.image, "index", 0))
-    along = heights(positions, orientation)
-    return index if along is None else sorted(range(len(along)), key=along.__getitem__)[index]
-
-
-def _paths(series: Sequence[_Series], root: Path, out: Path) -> list[Path]:
-    """Return a file for each series, called as its folder is, or its file where that holds many frames."""
-    taken: dict[str, int] = defaultdict(int)
-    found = []
-    for each in series:
-        first = each.stack.first
-        folder = first.path.with_suffix("") if len(first.positions) > 1 else first.path.parent
-        parts = folder.relative_to(root).parts if folder.is_relative_to(root) else (folder.name,)
-        name = re.sub(r"^\.", "_", "_".join(parts)) or root.resolve().name or "series"
-        taken[name.casefold()] += 1
-        count = taken[name.casefold()]
-        found.append(out / f"{name}{'' if count == 1 else f'-{count}'}.dcm")
-    return found
-
-
-def _labels(each: _Series, space: LabelSpace, progress: Progress) -> NDArray[np.uint8]:
+def _labels(each: Series, space: LabelSpace, progress: Progress) -> NDArray[np.uint8]:
     """Return (slices, h, w) labels of the slices that have a mask."""
     samples = in_threads(lambda pair: read_sample(pair, space).labels, list(each.pairs.values()), progress)
     return np.stack([labels for labels in samples if labels is not None])
 
 
-def _save(path: Path, each: _Series, labels: NDArray[np.uint8], space: LabelSpace, *, kind: str) -> None:
+def _save(path: Path, each: Series, labels: NDArray[np.uint8], space: LabelSpace, *, kind: str) -> None:
     first = each.stack.first.path
     try:
         import highdicom
@@ -203,7 +154,7 @@ def _save(path: Path, each: _Series, labels: NDArray[np.uint8], space: LabelSpac
         made.save_as(temporary)
 
 
-def _sources(each: _Series, labels: NDArray[np.uint8]) -> tuple[list[Any], NDArray[np.uint8]]:
+def _sources(each: Series, labels: NDArray[np.uint8]) -> tuple[list[Any], NDArray[np.uint8]]:
     """Return the images that a segmentation refers to, without pixels, and labels for all of their frames."""
     first = each.stack.first
     if len(first.positions) == 1:

@@ -43,7 +43,7 @@ def write(
         return files, facts_of(place, sample)
 
     answers = for_each(placed, dataset, written, progress)
-    say_lost([facts for _, facts in answers], say, objects="masks hold classes only; coco and cvat keep objects apart")
+    say_lost([facts for _, facts in answers], say, objects="masks hold classes only; coco keeps objects apart")
     write_classes(out / CLASSES_FILE, dataset.space, values=values)
     return [*(path for files, _ in answers for path in files), out / CLASSES_FILE]
 

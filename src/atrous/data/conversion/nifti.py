@@ -14,6 +14,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from numpy.typing import NDArray
 from atrous.contract import IGNORE, AtrousError
 from atrous.data.census import Progress
 from atrous.data.conversion.masks import write_classes
+from atrous.data.conversion.series import apart, series_names, series_of
 from atrous.data.dataset import Dataset
+from atrous.data.dicom import DicomSlice
 from atrous.data.grids import Spacing
 from atrous.data.nifti import stored_header
 from atrous.data.pairs import Pair
@@ -32,6 +35,8 @@ from atrous.data.samples import read_sample
 from atrous.data.volumes import Slice, volume_header
 from atrous.data.wishes import CLASSES_FILE
 from atrous.data.writers import atomic
+
+HOLDS_SPLIT = False
 
 _NIFTI = (".nii", ".nii.gz")
 _PICTURE = np.diag((1.0, -1.0, -1.0, 1.0))[[2, 1, 0, 3]]  # (slice, row, column) to RAS: rows to the back, columns left
@@ -45,11 +50,10 @@ def write(
     `progress(done, total)` counts slices. Raises `AtrousError` for files that cannot be read, and where nibabel is
     missing.
     """
-    pairs = sorted(chain.from_iterable(dataset.splits.values()), key=lambda pair: (_volume_name(pair), pair.name))
-    total, done = len(pairs), 0
+    volumes = _volumes(dataset)
+    total, done = sum(len(members) for _, members in volumes), 0
     written, without = [], 0
-    for name, group in groupby(pairs, key=_volume_name):
-        members = list(group)
+    for name, members in volumes:
         if any(pair.mask is not None for pair in members):
             written.append(_written(dataset, out / "labels" / f"{name}.nii.gz", members))
         else:
@@ -63,13 +67,22 @@ def write(
     return [*written, out / CLASSES_FILE]
 
 
+def _volumes(dataset: Dataset) -> list[tuple[str, list[Pair]]]:
+    """Return the slices of every volume, and a name that no other has."""
+    pairs = list(chain.from_iterable(dataset.splits.values()))
+    series = series_of([pair for pair in pairs if isinstance(_first(pair.image), DicomSlice)])
+    of_series = zip(series_names(series, dataset.root), (list(each.pairs.values()) for each in series), strict=True)
+    others = (pair for pair in pairs if not isinstance(_first(pair.image), DicomSlice))
+    ordered = sorted(others, key=lambda pair: (_volume_name(pair), pair.name))
+    named = [(name, list(members)) for name, members in groupby(ordered, key=_volume_name)]
+    found = sorted((*named, *of_series), key=itemgetter(0))
+    return list(zip(apart(name for name, _ in found), (members for _, members in found), strict=True))
+
+
 def _volume_name(pair: Pair) -> str:
     """Return the name of the volume that a pair is a slice of: its own name where it is all there is."""
     image = _first(pair.image)
-    if isinstance(image, Slice):
-        return pair.name.rpartition("/")[0] if _is_numbered(pair, image) else pair.name
-    placed = isinstance(getattr(image, "place", None), Spacing)
-    return pair.group if placed and pair.group is not None else pair.name
+    return pair.name.rpartition("/")[0] if isinstance(image, Slice) and _is_numbered(pair, image) else pair.name
 
 
 def _is_numbered(pair: Pair, image: Slice) -> bool:

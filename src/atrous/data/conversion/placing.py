@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,11 +17,11 @@ from numpy.typing import NDArray
 from atrous.contract import IGNORE, AtrousError, Sample
 from atrous.data.census import Progress, in_threads
 from atrous.data.dataset import Dataset
-from atrous.data.geotiff import Raster
+from atrous.data.geotiff import Raster, RasterMask
 from atrous.data.images import SUFFIXES, mask_orientation
-from atrous.data.names import SPLITS
+from atrous.data.names import SPLITS, composed
 from atrous.data.pairs import Pair
-from atrous.data.parts import Source
+from atrous.data.parts import Source, path_of
 from atrous.data.samples import read_sample
 from atrous.data.writers import atomic, write_image
 
@@ -60,6 +62,27 @@ def places(dataset: Dataset, *, flat: bool = False, say: Say | None = None) -> l
                 name = _unique(_new_name(pair.name, flat=flat), "" if flat else split, taken)
                 found.append(Place(split, name, pair))
     return found
+
+
+def named_alike(dataset: Dataset) -> Dataset:
+    """Return the dataset with images outside of its folder named below what they share, not from the disk's root.
+
+    A list may name `../pics/a.png` or `/home/somebody/pics/a.png`; where they lie is nobody's business in a copy.
+    """
+    outside = {
+        pair.name: path_of(pair.image).parent
+        for pair in chain.from_iterable(dataset.splits.values())
+        if not path_of(pair.image).is_relative_to(dataset.root)
+    }
+    if not outside:
+        return dataset
+    shared = Path(os.path.commonpath([os.path.normpath(folder) for folder in outside.values()]))
+    above = composed("/".join(part for part in shared.parts if part not in ("..", shared.anchor))) + "/"
+
+    def named(pair: Pair) -> Pair:
+        return replace(pair, name=pair.name.removeprefix(above)) if pair.name in outside else pair
+
+    return replace(dataset, splits={split: tuple(map(named, pairs)) for split, pairs in dataset.splits.items()})
 
 
 def counted(count: int, noun: str) -> str:
@@ -129,6 +152,7 @@ class Facts:
     turned: bool = False
     objects: int = 0
     located: bool = False
+    mask_located: bool = False
 
 
 def facts_of(place: Place, sample: Sample) -> Facts:
@@ -139,6 +163,7 @@ def facts_of(place: Place, sample: Sample) -> Facts:
         turned=isinstance(source, Path) and source.suffix.lower() in (".jpg", ".jpeg") and _is_turned(source),
         objects=0 if sample.instances is None else len(np.unique(sample.instances[sample.instances != 0])),
         located=sample.place is not None and not isinstance(source, Raster),
+        mask_located=isinstance(place.pair.mask, RasterMask) and place.pair.mask.place is not None,
     )
 
 
@@ -162,6 +187,8 @@ def say_lost(facts: Sequence[Facts], say: Say | None, *, ignore: str = "", objec
         say(f"{counted(turned, 'image')} turned by EXIF, copied byte by byte; the labels lie as an image is seen")
     if located := sum(fact.located for fact in facts):
         say(f"{counted(located, 'image')} with spacing or georeference, which this format does not hold")
+    if mask_located := sum(fact.mask_located for fact in facts):
+        say(f"{counted(mask_located, 'mask')} with a georeference, which the new labels do not hold, as images do")
 
 
 def say_unlabelled(placed: Sequence[Place], say: Say | None, fate: str) -> None:

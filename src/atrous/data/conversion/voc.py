@@ -40,9 +40,7 @@ def write(dataset: Dataset, out: Path, *, progress: Progress | None = None, say:
     files = [path for files, _ in answers for path in files]
     lists = write_lists(out / LISTS, placed)
     write_classes(out / CLASSES_FILE, dataset.space)
-    placing.say_lost(
-        [facts for _, facts in answers], say, objects="masks hold classes only; coco and cvat keep objects apart"
-    )
+    placing.say_lost([facts for _, facts in answers], say, objects="masks hold classes only; coco keeps objects apart")
     other = sum(path.parent.name == IMAGES and path.suffix.lower() not in (".jpg", ".jpeg") for path in files)
     if other and say is not None:
         say(f"{counted(other, 'image')} not JPEG; some tools for VOC look for .jpg alone")

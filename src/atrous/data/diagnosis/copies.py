@@ -18,6 +18,9 @@ _FLAT = 2.0  # of 255: a thumbnail that varies less shows nothing
 _DETAIL_FLAT = 0.4
 _ALIKE = 0.985  # correlation of thumbnails
 _DETAIL_ALIKE = 0.9  # and of what is left of them without their smooth shading
+_COPIED = 0.985  # details of a copy beyond doubt; measured: 0.979 at most for two scans of one kind, copies 0.99
+_OF_A_KIND = 3  # a grey image that is like so many others shows what they all show
+_LIKE = 0.75
 _BANDS = 5
 _RIM = 3
 _AT_ONCE = 4096
@@ -29,9 +32,20 @@ def digest(image: NDArray[Any]) -> bytes | None:
     first = image.reshape(-1)[0]
     if (image == first).all():
         return None
-    hashed = blake2b(f"{image.shape} {image.dtype}".encode(), digest_size=16)
-    hashed.update(np.ascontiguousarray(image).data)
-    return hashed.digest()
+    return hashed(image)
+
+
+def hashed(array: NDArray[Any]) -> bytes:
+    """Return a hash of an array, its shape and its depth."""
+    state = blake2b(f"{array.shape} {array.dtype}".encode(), digest_size=16)
+    state.update(np.ascontiguousarray(array).data)
+    return state.digest()
+
+
+def is_grey(image: NDArray[Any]) -> bool:
+    """Say whether an image (h, w, c) has one channel, or three that are equal."""
+    first = image[..., :1]
+    return image.shape[2] == 1 or (image.shape[2] == 3 and bool((image[::8] == first[::8]).all()))
 
 
 def grey_of(image: NDArray[Any]) -> NDArray[np.float32] | None:
@@ -85,12 +99,15 @@ def identical(digests: Sequence[bytes | None]) -> list[list[int]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def near_copies(thumbnails: Sequence[bytes | None], splits: Sequence[str]) -> dict[int, tuple[int, bool]]:
+def near_copies(
+    thumbnails: Sequence[bytes | None], splits: Sequence[str], greys: Sequence[bool] = ()
+) -> dict[int, tuple[int, bool]]:
     """Return {index: (index of the image it copies, whether mirrored)} of images nearly equal to one of another split.
 
     The one that is copied belongs to the earlier split, in the order train, val, test. Candidates share 16 signs of
     low frequencies, so nothing is compared with everything; those are compared by their thumbnails, with and without
-    their smooth shading.
+    their smooth shading. Of `greys`, such as scans of one organ, those that are like three or more images of the other
+    split must agree more closely.
     """
     known = [index for index, value in enumerate(thumbnails) if value is not None]
     parts = sorted({splits[index] for index in known}, key=("train", "val", "test").index)
@@ -102,8 +119,27 @@ def near_copies(thumbnails: Sequence[bytes | None], splits: Sequence[str]) -> di
     for earlier, later in combinations(parts, 2):
         for mirrored in (False, True):
             for first, second in _matches(pixels, members[earlier], members[later], mirrored=mirrored):
-                found.setdefault(known[second], (known[first], mirrored))
+                grey = bool(greys) and greys[known[second]]
+                if not grey or _copy_of_its_own(pixels, first, second, members[earlier], mirrored=mirrored):
+                    found.setdefault(known[second], (known[first], mirrored))
     return found
+
+
+def nearly_equal(first: bytes, second: bytes, *, mirrored: bool = False) -> bool:
+    """Say whether two thumbnails agree down to their details, so that nothing but a copy can be meant."""
+    pair = [np.frombuffer(each, np.uint8).reshape(1, _SIDE, _SIDE) for each in (first, second)]
+    other = pair[1][:, :, ::-1] if mirrored else pair[1]
+    return bool(_likeness(pair[0], other, details=_COPIED)[0, 0] > _ALIKE)
+
+
+def _copy_of_its_own(
+    pixels: NDArray[np.uint8], first: int, second: int, others: NDArray[np.int64], *, mirrored: bool
+) -> bool:
+    """Say whether a grey image agrees with another beyond doubt, or with hardly any but this one."""
+    if nearly_equal(pixels[first].tobytes(), pixels[second].tobytes(), mirrored=mirrored):
+        return True
+    seen = pixels[second][None, :, ::-1] if mirrored else pixels[second][None]
+    return int((_likeness(pixels[others[:_AT_ONCE]], seen, details=_LIKE) > 0).sum()) < _OF_A_KIND
 
 
 def _matches(
@@ -156,11 +192,13 @@ def _cosines() -> NDArray[np.float32]:
     return np.cos(np.pi / _SIDE * frequencies[:, None] * places).astype(np.float32)
 
 
-def _likeness(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the correlations (n, m) of thumbnails, 0 where their details differ."""
+def _likeness(
+    first: NDArray[np.uint8], second: NDArray[np.uint8], *, details: float = _DETAIL_ALIKE
+) -> NDArray[np.float32]:
+    """Return the correlations (n, m) of thumbnails, 0 where those of their details are no more than `details`."""
     whole = _unit(first.astype(np.float32)) @ _unit(second.astype(np.float32)).T
-    details = _unit(_details(first)) @ _unit(_details(second)).T
-    return np.where(details > _DETAIL_ALIKE, whole, np.float32(0))
+    alike = _unit(_details(first)) @ _unit(_details(second)).T
+    return np.where(alike > details, whole, np.float32(0))
 
 
 def _details(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

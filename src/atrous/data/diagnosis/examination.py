@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from atrous.data.diagnosis.understanding import understood
 from atrous.data.found import Found, Problem
 from atrous.data.layouts import recognise
 from atrous.data.pairs import Pair
-from atrous.data.spaces import OBJECTS_TOLD
+from atrous.data.spaces import GREY_TOLD, OBJECTS_TOLD
 from atrous.data.wishes import Wishes, wished
 
 
@@ -30,7 +31,9 @@ class Examination:
     `splits` has the pairs that a training would use, `made_split` says whether they were divided by hash. `looks` has
     one `Look` per pair, in the order of the splits. `space` is None where the masks do not tell their classes.
     `counts` has a row per look: pixels of each class, of ignore, and outside of both. `problems` are all of them,
-    in the order of `REMEDIES`. `turns` says how masks must be turned, as {place in `looks`: EXIF's number}.
+    in the order of `REMEDIES`. `turns` says how masks must be turned, as {place in `looks`: EXIF's number}, `copied`
+    which image nearly is another, as {place: (place of the other, whether mirrored)}, `names` what the classes were
+    said to be called.
     """
 
     root: Path
@@ -43,6 +46,21 @@ class Examination:
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
     turns: Mapping[int, int]
+    copied: Mapping[int, tuple[int, bool]] = field(default_factory=dict)
+    names: tuple[str, ...] | None = None
+
+    def rows(self) -> list[tuple[int, ...]]:
+        """Return the places in `looks` that each problem is about: those of its pair, else all of its file."""
+        of_pair: dict[str, list[int]] = defaultdict(list)
+        of_file: dict[Path, list[int]] = defaultdict(list)
+        for row, look in enumerate(self.looks):
+            of_pair[look.pair.name].append(row)
+            for path in {look.image_path, look.mask_path or look.image_path}:
+                of_file[path].append(row)
+        return [
+            tuple(of_pair.get(problem.pair, ()) if problem.pair else of_file.get(problem.path, ()))
+            for problem in self.problems
+        ]
 
     def below(self, path: Path) -> str:
         """Return a path as it is written in reports: below the root, with slashes."""
@@ -137,27 +155,32 @@ def _concluded(
     told, spoilt = understood(root, found.layout, looks, wishes)
     problems += spoilt
     space = told if space is None else space
-    bad = {problem.path for problem in spoilt if problem.kind != "zero-convention"}
-    sound = [_without_mask(look) if look.spoilt or look.subject in bad else look for look in looks]
+    bad = {problem.pair for problem in spoilt if problem.kind != "zero-convention"}
+    sound = [_without_mask(look) if look.spoilt or look.pair.name in bad else look for look in looks]
     counts = labels.counts_of(sound, space)
     turns = turning.turned_masks(
         [look.agreement for look in sound], [look.exif for look in sound], [look.pair.group for look in sound]
     )
-    notes = list(found.notes)
+    near = _near(looks)
+    notes = [*found.notes, *wishes.notes, *pairing.overlooked_notes(root, found, looks)]
     if space is not None and space.encoding == "instances" and wishes.labels is None:
         notes.append(OBJECTS_TOLD)
+    if space is not None and datasets.grey_levels(space, wishes):
+        notes.append(GREY_TOLD)
     for more, told_of in (
         labels.label_problems(sound, space, counts),
         gaps.gap_problems(sound, space, counts),
         pairing.mixture_problems(looks),
         (_turned(sound, turns), gaps.balance_notes(space, counts)),
-        (_copied(looks, root), []),
+        ([*_identical(looks, root), *_nearly(looks, near, root)], []),
     ):
         problems += more
         notes += told_of
     order = {kind: place for place, kind in enumerate(REMEDIES)}
     ordered = tuple(sorted(problems, key=lambda problem: order.get(problem.kind, len(order))))
-    return Examination(root, found, splits, made_split, looks, space, counts, ordered, tuple(notes), turns)
+    return Examination(
+        root, found, splits, made_split, looks, space, counts, ordered, tuple(notes), turns, near, wishes.classes
+    )
 
 
 def _without_mask(look: Look) -> Look:
@@ -174,22 +197,32 @@ def _turned(looks: Sequence[Look], turns: Mapping[int, int]) -> list[Problem]:
     return problems
 
 
-def _copied(looks: Sequence[Look], root: Path) -> list[Problem]:
-    """Return the images that equal another of any split, and those nearly equal to one of another split."""
+def _identical(looks: Sequence[Look], root: Path) -> list[Problem]:
+    """Return the images that equal another of any split, but slices of one volume."""
     problems = []
-    same: set[int] = set()
     for group in copies.identical([look.digest for look in looks]):
         if len({looks[index].image_path for index in group}) < 2:
-            continue  # slices of one volume
-        same.update(group)
+            continue
+        masks = {looks[index].mask_digest for index in group} - {None}
+        differ = ", and their masks differ" if len(masks) > 1 else ""
         for index in group:
-            other = looks[group[1] if index == group[0] else group[0]]
-            detail = f"in {looks[index].split}, has the same pixels as {below(other.image_path, root)} in {other.split}"
-            problems.append(Problem("identical-files", looks[index].image_path, detail))
+            look, other = looks[index], looks[group[1] if index == group[0] else group[0]]
+            detail = f"in {look.split}, has the same pixels as {below(other.image_path, root)} in {other.split}{differ}"
+            problems.append(Problem("identical-files", look.image_path, detail, look.pair.name))
+    return problems
+
+
+def _near(looks: Sequence[Look]) -> dict[int, tuple[int, bool]]:
+    """Return the images nearly equal to one of another split, those that equal one left out."""
+    same = {index for group in copies.identical([look.digest for look in looks]) for index in group}
     thumbnails = [None if index in same else look.thumbnail for index, look in enumerate(looks)]
-    near = copies.near_copies(thumbnails, [look.split for look in looks])
+    return copies.near_copies(thumbnails, [look.split for look in looks], [look.grey for look in looks])
+
+
+def _nearly(looks: Sequence[Look], near: Mapping[int, tuple[int, bool]], root: Path) -> list[Problem]:
+    problems = []
     for index, (earlier, mirrored) in sorted(near.items()):
-        other, look = looks[earlier], looks[index]
+        look, other = looks[index], looks[earlier]
         detail = f"in {look.split}, is nearly {below(other.image_path, root)} in {other.split}"
-        problems.append(Problem("near-duplicate", look.image_path, detail + ", mirrored" * mirrored))
+        problems.append(Problem("near-duplicate", look.image_path, detail + ", mirrored" * mirrored, look.pair.name))
     return problems

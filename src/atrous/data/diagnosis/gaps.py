@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,12 +37,12 @@ def gap_problems(
     for index, name in enumerate(space.names):
         if index in validated and index not in trained:
             detail = f"{name} is on {_images(len(validated[index]))} of val and on none of train"
-            problems.append(Problem("class-missing-in-train", _first(looks, counts, index, "val"), detail))
+            problems.append(_about_first(looks, counts[:, index], "class-missing-in-train", detail, split="val"))
         elif index in trained and index not in validated:
             expected = len(trained[index]) / train * val
             detail = f"{name} is on {_images(len(trained[index]))} of train and on none of val"
             if expected >= _EXPECTED:
-                problems.append(Problem("class-missing-in-val", _first(looks, counts, index, "train"), detail))
+                problems.append(_about_first(looks, counts[:, index], "class-missing-in-val", detail, split="train"))
             else:
                 rare.append(name)
     return problems, [f"val lacks classes that are rare in train: {_some(rare)}"] if rare else []
@@ -70,9 +69,9 @@ def _shown(looks: Sequence[Look], counts: NDArray[np.int64], split: str) -> tupl
     return shown, len(every)
 
 
-def _first(looks: Sequence[Look], counts: NDArray[np.int64], index: int, split: str) -> Path:
-    row = next(row for row, look in enumerate(looks) if look.split == split and counts[row, index])
-    return looks[row].image_path
+def _about_first(looks: Sequence[Look], pixels: NDArray[np.int64], kind: str, detail: str, *, split: str) -> Problem:
+    look = next(look for look, count in zip(looks, pixels, strict=True) if look.split == split and count)
+    return Problem(kind, look.image_path, detail, look.pair.name)
 
 
 def balance_notes(space: LabelSpace | None, counts: NDArray[np.int64]) -> list[str]:

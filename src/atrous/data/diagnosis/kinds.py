@@ -25,6 +25,7 @@ REMEDIES = {
     "orientation-differs": "The masks are turned or mirrored. Turn them as their images are, and look at a few.",
     "label-outside": "Is this a colour mask? Try --labels colours. Else give --classes or --ignore, or mend the masks.",
     "zero-convention": "Classes seem to count from 1. Try --ignore 0; if 0 is a class, name it too.",
+    "mixed-encodings": "Some masks hold indices, others grey levels. Save all alike, with the same value for a class.",
     "image-without-mask": "Add masks of the same name, or move the images out of the folder.",
     "mask-without-image": "Add images of the same name, or move the masks out of the folder.",
     "name-twice": "Remove or rename one of the files that share a name.",
@@ -33,6 +34,7 @@ REMEDIES = {
     "class-missing-in-val": "A class that val never shows has no score. Split anew: move some of its images to val.",
     "near-duplicate": "Scores on copies say nothing. Keep them in one split (train.txt and val.txt say who is where), "
     "or remove them.",
+    "in-two-splits": "Take them off one of the lists; until then each is in val, or else in test, alone.",
     "identical-files": "Remove all but one, or, where they are of several splits, keep them in one.",
     "all-ignore-mask": "Every pixel is ignore, so nothing is learnt. Label the images, or remove them.",
     "empty-mask": "Only the first class is on them. Right if the images show nothing else; else label them.",

@@ -71,7 +71,7 @@ def label_problems(
     empty = [row for row in masked if counts[row, 0] and not counts[row, 1:-2].any() and not counts[row, -1]]
     lone = [row for row in empty if looks[row].pair.group is None]
     seen = np.flatnonzero(counts[:, :-2].any(axis=0))
-    if len(space) > 1 and len(seen) == 1 and len(masked) > 1 and not counts[:, -1].any():
+    if len(seen) == 1 and len(masked) > 1 and not counts[:, -1].any():
         return [*problems, *_nothing(looks, masked, space.names[seen[0]])], []
     if len(space) < 2 or not empty:
         return problems, []

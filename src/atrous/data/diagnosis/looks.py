@@ -16,7 +16,7 @@ from atrous.data.found import Problem
 from atrous.data.images import is_image_name, is_mask_name, mask_orientation, packed
 from atrous.data.pairs import Pair
 from atrous.data.parts import Source, image_pixels, mask_pixels, path_of
-from atrous.data.samples import place_difference
+from atrous.data.samples import laid_mask, place_difference
 
 _LEVELS = 64  # a mask of more values is examined for being a picture, or smoothed
 
@@ -25,10 +25,10 @@ _LEVELS = 64  # a mask of more values is examined for being a picture, or smooth
 class Look:
     """What one look at a pair told; `size` is (height, width), None where the image could not be read.
 
-    `exif` is how the image was turned when it was read, 1 for not at all. `digest` and `thumbnail` stand for the
-    image, `agreement` for how well its edges fit the mask in 8 orientations, `areas` for the regions of each value.
-    `texture` and `mask_texture` say what the pixels look like, a picture or a map. All problems of the two files
-    themselves are in `problems`.
+    `exif` is how the image was turned when it was read, 1 for not at all; `grey` that all its channels are one.
+    `digest` and `thumbnail` stand for the image, `mask_digest` for the mask, `agreement` for how well the image's edges
+    fit the mask in 8 orientations, `areas` for the regions of each value. `texture` and `mask_texture` say what the
+    pixels look like, a picture or a map. All problems of the two files themselves are in `problems`.
     """
 
     pair: Pair
@@ -37,8 +37,10 @@ class Look:
     channels: int = 0
     dtype: str = ""
     exif: int = 1
+    grey: bool = False
     digest: bytes | None = None
     thumbnail: bytes | None = None
+    mask_digest: bytes | None = None
     texture: pictures.Texture | None = None
     census: MaskCensus | None = None
     mask_texture: pictures.Texture | None = None
@@ -77,7 +79,7 @@ class Look:
     def about(self, kind: str, detail: str) -> Problem:
         """Return a problem of the mask; of a volume, which has one file for many, with the name of the slice."""
         where = "" if self.pair.group is None else f"{self.pair.name.rsplit('/', 1)[-1]}: "
-        return Problem(kind, self.subject, where + detail)
+        return Problem(kind, self.subject, where + detail, self.pair.name)
 
 
 def look_at(pair: Pair, split: str, *, colours: bool = False, count_regions: bool = False) -> Look:
@@ -95,6 +97,7 @@ def look_at(pair: Pair, split: str, *, colours: bool = False, count_regions: boo
         channels=image.shape[2],
         dtype=str(image.dtype),
         exif=exif,
+        grey=copies.is_grey(image),
         digest=copies.digest(image),
         thumbnail=copies.thumbnail(image),
         texture=pictures.texture(image[..., 0]),
@@ -123,11 +126,12 @@ def _mask_alone(pair: Pair, image: Path) -> tuple[Problem, ...]:
 def _with_mask(look: Look, image: NDArray[Any], source: Source, *, colours: bool, count_regions: bool) -> Look:
     path = path_of(source)
     try:
-        mask = _laid_as_the_image(look, source, colours=colours)
+        mask = laid_mask(look.pair.image, source, look.size or (0, 0), colours=colours)
     except AtrousError as error:
         return replace(look, problems=(pictures.picture_in_disguise(path) or problem(error, path),))
     census = count_values(mask, path)
-    look = replace(look, census=census, problems=_size_problem(look, census) or _place_problem(look, path))
+    look = replace(look, census=census, mask_digest=copies.hashed(mask))
+    look = replace(look, problems=_size_problem(look, census) or _place_problem(look, path))
     if len(census.pixels) > _LEVELS:
         seen = pictures.texture(mask if mask.ndim == 2 else packed(mask))
         look = replace(look, mask_texture=replace(seen, copy=pictures.same_picture(image, mask)))
@@ -140,17 +144,6 @@ def _with_mask(look: Look, image: NDArray[Any], source: Source, *, colours: bool
         thin_zero=_thin_zero(mask, census),
         areas=regions.region_areas(packed(mask) if mask.ndim == 3 else mask, census.pixels) if count_regions else None,
     )
-
-
-def _laid_as_the_image(look: Look, source: Source, *, colours: bool) -> NDArray[Any]:
-    """Return the mask, turned as the image was where it lies as the camera's sensor did and the sizes say so."""
-    mask = mask_pixels(source, colours=colours)
-    image = look.pair.image
-    if look.size is not None and mask.shape[:2] != look.size == mask.shape[1::-1] and isinstance(image, Path):
-        orientation = mask_orientation(image)
-        if orientation >= 5:
-            return mask_pixels(source, colours=colours, orientation=orientation)
-    return mask
 
 
 def _size_problem(look: Look, census: MaskCensus) -> tuple[Problem, ...]:

@@ -135,15 +135,16 @@ def chosen(examination: Examination) -> list[tuple[Look, tuple[str, ...]]]:
     """Return the looks to show, each with the kinds of finding that it has: a few of each kind, then healthy ones."""
     kinds: dict[int, list[str]] = {}
     count: dict[str, int] = {}
-    rows = {path: row for row, look in enumerate(examination.looks) for path in (look.mask_path, look.image_path)}
-    for problem in examination.problems:
-        row = rows.get(problem.path)
+    sick: set[int] = set()
+    for problem, rows in zip(examination.problems, examination.rows(), strict=True):
+        sick.update(rows)
+        row = next((row for row in rows if row in kinds), rows[0] if rows else None)
         if row is None or (row not in kinds and count.get(problem.kind, 0) >= _PER_FINDING):
             continue
         if problem.kind not in kinds.setdefault(row, []):
             kinds[row].append(problem.kind)
             count[problem.kind] = count.get(problem.kind, 0) + 1
-    healthy = [row for row in range(len(examination.looks)) if row not in kinds]
+    healthy = [row for row in range(len(examination.looks)) if row not in sick]
     spaced = {healthy[int(place)] for place in np.linspace(0, len(healthy) - 1, min(_HEALTHY, len(healthy)))}
     return [(examination.looks[row], tuple(kinds.get(row, ()))) for row in [*kinds, *sorted(spaced)]]
 

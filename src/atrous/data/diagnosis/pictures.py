@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +91,7 @@ def picture_problems(looks: Sequence[Look]) -> list[Problem]:
     masked = sum(1 for look in looks if look.pair.mask is not None)
     if masked and len(problems) > _MOSTLY * masked and maps > _MOSTLY * len(looks):
         swapped = "the images look like masks: the folders of images and masks seem to be swapped"
-        problems = [Problem(each.kind, each.path, f"{each.detail}; {swapped}") for each in problems]
+        problems = [replace(each, detail=f"{each.detail}; {swapped}") for each in problems]
     return problems
 
 

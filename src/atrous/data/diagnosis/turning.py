@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from math import comb
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ _SIDE = 256
 _SMALLEST = 16
 _FEWEST = 4
 _CLEARLY = 1.2
+_SLIGHTLY = 1.1
+_UNLIKELY = 1e-3
 
 
 def agreement(image: NDArray[Any], mask: NDArray[Any]) -> tuple[float, ...]:
@@ -80,10 +83,10 @@ def turned_masks(
 ) -> dict[int, int]:
     """Return which masks need turning, as {index: orientation}, of what `agreement` gave for each pair.
 
-    Either most masks agree clearly better in one other way; or, where masks agree well as they are, a few agree no
-    more than by chance and as well as the others in another way; or `exif`, how the image was turned when it was read
-    (1: not at all), is the better way for most images that were. Members of one of `groups`, such as the slices of a
-    volume, are turned alike, and so count as one.
+    Either most masks agree clearly better in one other way, or so many somewhat better that it is no chance; or, where
+    masks agree well as they are, a few agree no more than by chance and as well as the others in another way; or
+    `exif`, how the image was turned when it was read (1: not at all), is the better way for most images that were.
+    Members of one of `groups`, such as the slices of a volume, are turned alike, and so count as one.
     """
     members: dict[object, list[int]] = defaultdict(list)
     for index, strengths in enumerate(agreements):
@@ -105,10 +108,17 @@ def _all_alike(table: NDArray[np.float64]) -> dict[int, int]:
         return {}
     ratios = table / np.maximum(table[:, :1], 1e-6)
     turn = int(np.argmax(np.median(ratios, axis=0)))
-    better = ratios[:, turn] > 1.1
-    if turn == 0 or np.median(ratios[:, turn]) < _CLEARLY or better.mean() < 0.75 or np.median(table[:, turn]) < 1.3:
+    gain, strength = float(np.median(ratios[:, turn])), float(np.median(table[:, turn]))
+    clear = gain >= _CLEARLY and strength >= 1.3 and (ratios[:, turn] > 1.1).mean() >= 0.75
+    steady = gain >= _SLIGHTLY and strength >= _CLEARLY and _chance(ratios[:, turn] > 1) < _UNLIKELY
+    if turn == 0 or not (clear or steady):
         return {}
     return {int(row): turn + 1 for row in np.flatnonzero(ratios[:, turn] > 1)}
+
+
+def _chance(better: NDArray[np.bool_]) -> float:
+    """Return how likely it is that as many of so many, or more, are better where either is as likely: a sign test."""
+    return sum(comb(len(better), count) for count in range(int(better.sum()), len(better) + 1)) / 2 ** len(better)
 
 
 def _as_the_sensor(table: NDArray[np.float64], exif: NDArray[np.int64]) -> dict[int, int]:

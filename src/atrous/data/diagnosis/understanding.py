@@ -30,6 +30,10 @@ def understood(
     unread = any(look.problems and look.pair.mask is not None for look in looks)
     if not kept and (problems or unread):
         return _named(wishes), problems
+    mixed = conventions.mixed_encodings(kept, wishes)
+    problems += mixed
+    odd = {problem.pair for problem in mixed}
+    kept = [look for look in kept if look.pair.name not in odd]
     space, more = conventions.counted_from_one(kept, wishes)
     if space is None:
         space, more = _from_masks(root, layout, kept, wishes)

@@ -7,12 +7,12 @@ no pixels.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 from atrous.contract import AtrousError
+from atrous.data.dividing import apart, without_empty
 from atrous.data.found import Found
 from atrous.data.geotiff import georeferenced
 from atrous.data.images import is_image_name
@@ -39,7 +39,7 @@ from atrous.data.layouts import (
     voc,
     yolo,
 )
-from atrous.data.pairs import files_below
+from atrous.data.pairs import Matched, files_below
 from atrous.data.volumes import sliced
 
 __all__ = ["LAYOUTS", "Found", "recognise"]
@@ -83,21 +83,32 @@ def recognise(root: Path, *, layout: str | None = None, masks: str | None = None
     _refuse_no_folder(root)
     if masks is not None:
         return _with_pairs(root, "template", template.recognise(root, masks))
+    found = _recognised(root, layout)
+    if found is None:
+        raise _unknown(root, layout)
+    return found
+
+
+def _recognised(root: Path, layout: str | None) -> Found | None:
     for name, module in LAYOUTS.items():
         if layout in (None, name) and (found := module.recognise(root)) is not None:
             return _with_pairs(root, name, found)
     return _wrapped(root, layout)
 
 
-def _wrapped(root: Path, layout: str | None) -> Found:
-    """Return what is in the only folder of a folder, as archives are unpacked; raises where that is no dataset."""
+def _wrapped(root: Path, layout: str | None) -> Found | None:
+    """Return what is in the only folder of a folder, as archives are unpacked, None where that is no dataset.
+
+    Raises `AtrousError` for a dataset that is broken, since its words say more than that nothing was recognised.
+    """
     inside = [path for path in root.iterdir() if not path.name.startswith((".", "__MACOSX"))]
     folders = [path for path in inside if path.is_dir()]
-    if len(folders) == 1 and folders[0].resolve() not in root.resolve().parents:
-        with suppress(AtrousError):
-            found = recognise(folders[0], layout=layout)
-            return replace(found, notes=(f"the dataset is the folder {found.root.name}/ inside", *found.notes))
-    raise _unknown(root, layout)
+    if len(folders) != 1 or folders[0].resolve() in root.resolve().parents:
+        return None
+    found = _recognised(folders[0], layout)
+    if found is None:
+        return None
+    return replace(found, notes=(f"the dataset is the folder {found.root.name}/ inside", *found.notes))
 
 
 def _refuse_no_folder(root: Path) -> None:
@@ -113,9 +124,10 @@ def _refuse_no_folder(root: Path) -> None:
 
 def _with_pairs(root: Path, name: str, found: Found) -> Found:
     """Return what was found with its layout's name, rasters and volumes taken for what they are; raises where empty."""
-    if not any(each.pairs or each.images_alone or each.masks_alone for each in found.splits.values()):
+    if all(each == Matched(()) for each in found.splits.values()):
         raise AtrousError(f"{root}: the folders are there and hold no images. Accepted are: {_accepted()}.")
-    return sliced(georeferenced(replace(found, layout=name, root=root)))
+    found = without_empty(apart(replace(found, layout=name, root=root)))
+    return sliced(georeferenced(found))
 
 
 def _unknown(root: Path, layout: str | None) -> AtrousError:

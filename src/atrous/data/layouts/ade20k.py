@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from atrous.data.found import Found, Problem
-from atrous.data.images import is_image_name
+from atrous.data.images import is_image_name, is_mask_name
 from atrous.data.lists import lines_of
 from atrous.data.names import split_of
-from atrous.data.pairs import Matched, files_in, folders_in, match
+from atrous.data.pairs import Matched, files_in, folders_in, holds, match
 from atrous.data.wishes import Wishes
 
 ACCEPTED = "images/training/ADE_*.jpg + annotations/training/ (ADE20K)"
@@ -33,7 +33,7 @@ def recognise(root: Path) -> Found | None:
     for base in (root, root / "ADEChallengeData2016"):
         images, masks = base / "images", base / "annotations"
         info = next((path for name in _INFO if (path := base / name).is_file()), None)
-        if images.is_dir() and masks.is_dir() and (info is not None or _is_named_so(images)):
+        if images.is_dir() and holds(masks, is_mask_name) and (info is not None or _is_named_so(images)):
             told, problems = _classes(info)
             return Found(_splits(root, images, masks), told, problems=problems)
     return None

@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 from atrous.contract import IGNORE, AtrousError
 from atrous.data.found import Found
 from atrous.data.images import bare, is_image_name, is_mask_name
+from atrous.data.names import composed
 from atrous.data.pairs import Matched, Pair, files_below
-from atrous.data.parts import Source, mask_pixels, path_of
+from atrous.data.parts import Source, mask_pixels, path_of, paths_of
 from atrous.data.wishes import Wishes
 
 ACCEPTED = "sub-*/ + derivatives/labels/sub-*/ (BIDS)"
@@ -46,6 +47,11 @@ class Targets:
     def path(self) -> Path:
         """The file of the first target."""
         return path_of(self.sources[0])
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files of all targets."""
+        return tuple(path for source in self.sources for path in paths_of(source))
 
     def read(self) -> NDArray[Any]:
         """Return (h, w) uint8: the targets one above the other, the one with most pixels lowest; 255 is undecided.
@@ -135,12 +141,12 @@ def _images(root: Path) -> Iterator[Path]:
 
 def _masks_by_image(root: Path, labels: Path) -> tuple[dict[Path, dict[str, Path]], list[Path]]:
     """Return the masks of every image by target, and the masks of areas that have no image."""
-    images = {bare(path.relative_to(root)).as_posix(): path for path in _images(root)}
+    images = {composed(bare(path.relative_to(root)).as_posix()): path for path in _images(root)}
     found: dict[Path, dict[str, Path]] = defaultdict(dict)
     alone = []
     for subject in sorted(labels.glob("sub-*/")):
         for mask in files_below(subject, is_mask_name):
-            stem = bare(mask.relative_to(labels)).as_posix()
+            stem = composed(bare(mask.relative_to(labels)).as_posix())
             ends = [at for at, sign in enumerate(stem) if sign == "_" and stem[:at] in images]
             if ends:
                 found[images[stem[: ends[-1]]]][_target(stem[ends[-1] + 1 :])] = mask

@@ -13,6 +13,7 @@ understood that lie anywhere below the root.
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atrous.contract import IGNORE, AtrousError
-from atrous.data.annotations import Gathered, Images, json_files, parsed, split_in, text_with, whole
-from atrous.data.categories import Category, Classes, classes_of, read_categories
+from atrous.data.annotations import Gathered, Images, json_files, parsed, split_above, split_of_file, text_with, whole
+from atrous.data.categories import Category, classes_of, read_categories, renumbered_note
 from atrous.data.decoders import turned
 from atrous.data.found import Found, Problem
 from atrous.data.images import bare, packed, read_mask
-from atrous.data.pairs import named
+from atrous.data.layouts import mask_folders
+from atrous.data.layouts.coco_files import is_annotated
+from atrous.data.names import composed
+from atrous.data.pairs import named, path_below
 from atrous.data.shapes import fitting
 
 ACCEPTED = "images + a JSON file with segments_info + a folder of PNG files of segment ids (COCO panoptic)"
@@ -45,6 +49,11 @@ class Segments:
     table: tuple[tuple[int, int, int], ...]
     image: Path
     two_channels: bool = False
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The image's file, whose EXIF turn counts."""
+        return (self.image,)
 
     def read(self) -> NDArray[np.int32]:
         """Return (h, w) values of classes, 255 for pixels of no segment.
@@ -94,7 +103,7 @@ def segment_ids(pixels: NDArray[Any], *, two_channels: bool = False) -> NDArray[
 
 @dataclass(frozen=True)
 class _File:
-    """A JSON file, the split that it is of, and the folder of its PNG files."""
+    """A JSON file, the split that it is of, and the folder of its PNG files, which it calls by name."""
 
     path: Path
     split: str | None
@@ -113,21 +122,36 @@ def recognise(root: Path) -> Found | None:
     if not contents:
         return None
     images, gathered = Images(root), Gathered()
-    files = [_with_folder(root, path, content, images) for path, content in contents.items()]
+    found = {path: _with_folder(root, path, content, images) for path, content in contents.items()}
+    files = [file for file in found.values() if file is not None]
+    if len(files) < len(found) and (is_annotated(root) or mask_folders.first_mask(root) is not None):
+        return None
+    _refuse_no_folder(root, contents, found)
     categories: dict[int, Category] = {}
-    for file in files:
-        read_categories(file.path, file.content["categories"], categories)
-    used = {number for file in files for entry in _entries(file) for number in _categories_of(entry)}
+    tables = {file.path: read_categories(file.path, file.content["categories"], categories) for file in files}
+    used = {table[number] for file, table in zip(files, tables.values(), strict=True) for number in _used(file, table)}
     classes = classes_of(root, categories, used, background=False)
     for file in files:
-        _gather(root, file, images, classes=classes, gathered=gathered)
+        value = {number: classes.value[same] for number, same in tables[file.path].items() if same in classes.value}
+        _gather(root, file, images, value=value, gathered=gathered)
     if not any(gathered.pairs.values()):
         missing = next((name for names in gathered.missing.values() for name in names), "none is listed")
         raise AtrousError(
             f"{files[0].path}: none of the listed images is below {root} (the first: {missing}). Copy the images there."
         )
-    told = replace(classes.told, ignore=IGNORE)
-    return Found(gathered.splits(), told, (*classes.notes, *images.note()), tuple(gathered.problems))
+    other_ids = (line for path, table in tables.items() for line in renumbered_note(root, path, table, categories))
+    notes = (*classes.notes, *other_ids, *images.note(), *mask_folders.left_aside(root))
+    return Found(gathered.splits(), replace(classes.told, ignore=IGNORE), notes, tuple(gathered.problems))
+
+
+def _refuse_no_folder(root: Path, contents: dict[Path, dict[str, Any]], found: dict[Path, _File | None]) -> None:
+    path = next((path for path, file in found.items() if file is None), None)
+    if path is not None:
+        raise AtrousError(
+            f"{path}: no folder below {root} holds its PNG files of segment ids (the first: "
+            f"{next(iter(_masks_listed(contents[path])), 'none')}). Unpack them into a folder {path.stem} beside the "
+            "JSON file."
+        )
 
 
 def _contents(root: Path) -> dict[Path, dict[str, Any]]:
@@ -150,34 +174,42 @@ def _segments_of(entry: dict[str, Any]) -> list[dict[str, Any]]:
     return [segment for segment in segments if isinstance(segment, dict)] if isinstance(segments, list) else []
 
 
-def _categories_of(entry: dict[str, Any]) -> set[int]:
-    numbers = {whole(segment.get("category_id")) for segment in _segments_of(entry)}
-    return {number for number in numbers if number is not None}
+def _used(file: _File, known: Container[int]) -> set[int]:
+    """Return the ids of those of the file's categories that segments have."""
+    segments = (segment for entry in _entries(file) for segment in _segments_of(entry))
+    numbers = {whole(segment.get("category_id")) for segment in segments}
+    return {number for number in numbers if number is not None and number in known}
 
 
-def _with_folder(root: Path, path: Path, content: dict[str, Any], images: Images) -> _File:
-    """Return the file with the folder of its PNG files: named like it, or whose colours are the listed ids."""
+def _masks_listed(content: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the entries of a file by the name of their PNG file."""
     entries = [entry for entry in content["annotations"] if isinstance(entry, dict)]
-    split = split_in(path.stem, *path.relative_to(root).parts[-2::-1])
-    names = {Path(str(entry.get("file_name", ""))).name: entry for entry in entries}
+    return {_mask_name(entry): entry for entry in entries}
+
+
+def _mask_name(entry: dict[str, Any]) -> str:
+    return Path(composed(str(entry.get("file_name", "")))).name
+
+
+def _with_folder(root: Path, path: Path, content: dict[str, Any], images: Images) -> _File | None:
+    """Return the file with the folder of its PNG files: named like it, or whose colours are the listed ids."""
+    split = split_of_file(root, path)
+    names = _masks_listed(content)
     folders: dict[Path, Path] = {}
     for image in images:
-        if image.name in names:
+        if composed(image.name) in names:
             folders.setdefault(image.parent, image)
     for folder in sorted(folders, key=lambda folder: folder.name != path.stem):
-        entry = names[folders[folder].name]
+        entry = names[composed(folders[folder].name)]
         for two_channels in (False, True):
             if _fits(folders[folder], entry, two_channels=two_channels) and (not two_channels or _only(folders, names)):
                 return _File(path, split, content, folder, two_channels)
-    raise AtrousError(
-        f"{path}: no folder below {root} holds its PNG files of segment ids (the first: {next(iter(names), 'none')}). "
-        f"Unpack them into a folder {path.stem} beside the JSON file."
-    )
+    return None
 
 
 def _only(folders: dict[Path, Path], names: dict[str, dict[str, Any]]) -> bool:
     """Say whether no folder holds the ids themselves, so that the format of two channels is to be read."""
-    return not any(_fits(file, names[file.name], two_channels=False) for file in folders.values())
+    return not any(_fits(file, names[composed(file.name)], two_channels=False) for file in folders.values())
 
 
 def _fits(file: Path, entry: dict[str, Any], *, two_channels: bool) -> bool:
@@ -191,30 +223,37 @@ def _fits(file: Path, entry: dict[str, Any], *, two_channels: bool) -> bool:
     return float(np.isin(ids, [0, *listed]).mean()) >= 0.9 and bool(np.isin(ids, listed).any() or not listed)
 
 
-def _gather(root: Path, file: _File, images: Images, *, classes: Classes, gathered: Gathered) -> None:
+def _gather(root: Path, file: _File, images: Images, *, value: Mapping[int, int], gathered: Gathered) -> None:
+    """Take the file's images with their segments into `gathered`; `value` is that of each of the file's categories."""
     listed = file.content.get("images")
     records = (
         {whole(each.get("id")): each for each in listed if isinstance(each, dict)} if isinstance(listed, list) else {}
     )
     for entry in _entries(file):
-        mask = file.folder / Path(str(entry.get("file_name", ""))).name
-        name = str(
-            records.get(whole(entry.get("image_id")), {}).get("file_name") or bare(Path(mask.name)).name + ".jpg"
-        )
-        found = [path for path in images.find(name, file.path, file.split) if path != mask]
-        split = file.split or (split_in(*found[0].relative_to(root).parts[-2::-1]) if found else None) or "train"
+        if not _mask_name(entry):
+            detail = f"the entry of image {entry.get('image_id')!r} names no PNG file: left out"
+            gathered.problems.append(Problem("broken-annotation", file.path, detail))
+            continue
+        mask = images.at(path_below(root, file.folder / _mask_name(entry)))
+        name = str(records.get(whole(entry.get("image_id")), {}).get("file_name") or "")
+        name = name or bare(Path(_mask_name(entry))).name + ".jpg"
+        found = images.find(name, file.path, file.split, masks=file.folder)
+        split = file.split or (split_above(path_below(root, found[0])) if found else None) or "train"
         if not found:
             gathered.missing[split].append(name)
-        elif images.at(mask.relative_to(root).as_posix()) is None:
-            gathered.problems.append(Problem("image-without-mask", found[0], f"{mask.name} is listed and not there"))
+        elif len(found) > 1:
+            detail = f"{name} may be {found[0]} or {found[1]}: left out"
+            gathered.problems.append(Problem("name-twice", file.path, detail))
+        elif mask is None:
+            detail = f"{_mask_name(entry)} is listed and not there"
+            gathered.problems.append(Problem("image-without-mask", found[0], detail))
         else:
-            table = _table(file, entry, found[0], classes=classes, problems=gathered.problems)
-            part = Segments(mask, table, found[0], file.two_channels)
-            gathered.add(split, named(root, found[0], part))
+            table = _table(file, entry, found[0], value=value, problems=gathered.problems)
+            gathered.add(split, named(root, found[0], Segments(mask, table, found[0], file.two_channels)))
 
 
 def _table(
-    file: _File, entry: dict[str, Any], image: Path, *, classes: Classes, problems: list[Problem]
+    file: _File, entry: dict[str, Any], image: Path, *, value: Mapping[int, int], problems: list[Problem]
 ) -> tuple[tuple[int, int, int], ...]:
     """Return (id, value, number of the instance) of the segments; those of an unknown category are ignored."""
     rows: dict[int, tuple[int, int, int]] = {}
@@ -225,11 +264,11 @@ def _table(
             detail = f"segment {str(segment)[:80]} has no id from 1 to 16777215"
             problems.append(Problem("broken-annotation", image, f"{detail}, in {file.path.name}"))
             continue
-        value = classes.value.get(category) if category is not None else None
-        if value is None:
+        label = value.get(category) if category is not None else None
+        if label is None:
             detail = f"a segment is of category {segment.get('category_id')!r}, which {file.path.name} does not list"
             problems.append(Problem("class-unknown", image, f"{detail}: ignored"))
         if key in rows and not file.two_channels:
             problems.append(Problem("broken-annotation", image, f"segment {key} is listed twice in {file.path.name}"))
-        rows[key] = (key, IGNORE if value is None else value, 0 if segment.get("iscrowd") else number)
+        rows[key] = (key, IGNORE if label is None else label, 0 if segment.get("iscrowd") else number)
     return tuple(rows.values())

@@ -37,22 +37,24 @@ def recognise(root: Path) -> Found | None:
             f"{root}: this is CVAT's export of masks without the images. Export it again with the images saved, or put "
             "them into JPEGImages/."
         )
-    classes, problems = _classes(label_map)
+    classes, numbers, problems = _classes(label_map)
     if not classes:
         raise AtrousError(
             f"{label_map}: no line names a class. A line is name:red,green,blue::, such as car:128,0,0::",
             kind="broken-annotation",
         )
     splits, notes = voc.splits_below(root, root, [masks])
-    return Found(splits, _told(classes, _first_mask(splits)), notes, tuple(problems))
+    return Found(splits, _told(classes, numbers, _first_mask(splits)), notes, tuple(problems))
 
 
-def _classes(path: Path) -> tuple[dict[str, Colour], list[Problem]]:
+def _classes(path: Path) -> tuple[dict[str, Colour], dict[str, int], list[Problem]]:
+    """Return the colour of each class and its number in masks, which lines that are not understood count in too."""
     classes: dict[str, Colour] = {}
+    numbers: dict[str, int] = {}
     problems = []
-    for number, line in enumerate(text_of(path).splitlines(), start=1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
+    lines = [(number, line) for number, line in enumerate(text_of(path).splitlines(), start=1) if line.strip()]
+    lines = [(number, line) for number, line in lines if not line.lstrip().startswith("#")]
+    for place, (number, line) in enumerate(lines):
         found = _LINE.fullmatch(line.strip())
         name = found[1].strip() if found else ""
         colour = (int(found[2]), int(found[3]), int(found[4])) if found else (-1, -1, -1)
@@ -61,20 +63,20 @@ def _classes(path: Path) -> tuple[dict[str, Colour], list[Problem]]:
         elif name in classes or colour in classes.values():
             problem = f"line {number}: {line.strip()!r} repeats a name or a colour"
         else:
-            classes[name] = colour
+            classes[name], numbers[name] = colour, place
             continue
         problems.append(Problem("broken-annotation", path, problem))
-    return classes, problems
+    return classes, numbers, problems
 
 
-def _told(classes: Mapping[str, Colour], mask: Path | None) -> Wishes:
+def _told(classes: Mapping[str, Colour], numbers: Mapping[str, int], mask: Path | None) -> Wishes:
     """Return the classes, the background first; as colours unless the first mask has numbers."""
     names = sorted(classes, key=lambda name: name.lower() != "background")
     colours = tuple(classes[name] for name in names)
     if mask is None or not _holds_numbers(mask, colours):
         return Wishes(classes=tuple(names), colours=colours, values=colours, labels="colours")
-    lines = list(classes)
-    return Wishes(classes=tuple(names), colours=colours, values=tuple(map(lines.index, names)), labels="indices")
+    values = tuple(numbers[name] for name in names)
+    return Wishes(classes=tuple(names), colours=colours, values=values, labels="indices")
 
 
 def _first_mask(splits: Mapping[str, Matched]) -> Path | None:

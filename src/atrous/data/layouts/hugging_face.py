@@ -13,12 +13,14 @@ from __future__ import annotations
 import csv
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from atrous.contract import IGNORE, AtrousError
 from atrous.data.found import Found, Problem
+from atrous.data.lists import is_file
 from atrous.data.pairs import SPLITS, Matched, Pair, named
 from atrous.data.rows import PARQUET, Row, filled, schema_and_rows, unreadable
 from atrous.data.wishes import Wishes
@@ -59,6 +61,7 @@ def _other_folders(root: Path, tables: list[tuple[str, Path]]) -> set[str]:
 def _found(root: Path, tables: list[tuple[str, Path]], notes: tuple[str, ...]) -> Found | None:
     splits: dict[str, list[Pair]] = {}
     problems: list[Problem] = []
+    counted: Counter[str] = Counter()
     for split, path in tables:
         pairs = splits.setdefault(split, [])
         columns = _columns(path)
@@ -66,7 +69,8 @@ def _found(root: Path, tables: list[tuple[str, Path]], notes: tuple[str, ...]) -
             if path.suffix == PARQUET:
                 return None  # a folder may hold tables of something else beside its images
             raise _no_columns(path)
-        rows, alone = _rows(path, split, len(pairs), columns)
+        rows, alone = _rows(path, split, counted[split], columns)
+        counted[split] += schema_and_rows(path)[1]
         pairs += rows
         problems += alone
     told, broken = _told(root)
@@ -214,14 +218,18 @@ def _image_folder(root: Path) -> Found | None:
             if not isinstance(entry.get("file_name"), str) or key is None or not isinstance(entry[key], str):
                 continue
             image, mask = (path.parent / entry[name] for name in ("file_name", key))
-            missing = [each for each in (image, mask) if ".." in each.parts or not each.is_file()]
+            missing = [each for each in (image, mask) if not _is_below(root, each)]
             if missing:
-                problems.append(Problem("listed-missing", path, f"{missing[0].name} is not there"))
+                problems.append(Problem("listed-missing", path, f"{missing[0].name[:80]} is not there"))
             else:
                 splits.setdefault(split, []).append(named(root, image, mask))
     if not splits:
         return None
     return Found({split: Matched(tuple(pairs)) for split, pairs in splits.items()}, problems=tuple(problems))
+
+
+def _is_below(root: Path, path: Path) -> bool:
+    return path.is_relative_to(root) and ".." not in path.parts and is_file(str(path))
 
 
 def _entries(path: Path, problems: list[Problem]) -> Iterator[Mapping[str, Any]]:

@@ -4,10 +4,8 @@ Each task names its image (`/data/upload/1/0a1b2c3d-x.jpg`, `/data/local-files/?
 found by the end of that path, with and without the eight digits and dash that an upload puts before the name. Polygons,
 rectangles, ellipses (turned or not) and brushes are read, in shares of 100 of the image. JSON-MIN is read too. Of the
 annotations of a task the one marked as ground truth counts, else the first that was not cancelled; a task without any
-is left out, and so said. Exports in COCO's, YOLO's or VOC's format are read as those layouts.
-
-Classes are the background and the labels in alphabetical order, since the export does not list them otherwise. Of
-several labels on a region the first counts.
+is left out, and so said. Exports in COCO's, YOLO's or VOC's format are read as those layouts. Classes are the
+background and the labels in alphabetical order. Of several labels on a region the first counts.
 """
 
 from __future__ import annotations
@@ -31,14 +29,16 @@ from atrous.data.annotations import (
     json_files,
     outside,
     parsed,
-    split_in,
+    split_above,
+    split_of_file,
     text_with,
 )
 from atrous.data.categories import Category, Classes, classes_of
 from atrous.data.found import Found, Problem
 from atrous.data.images import is_image_name
-from atrous.data.layouts import folders
-from atrous.data.pairs import named
+from atrous.data.layouts import mask_folders
+from atrous.data.names import composed
+from atrous.data.pairs import named, path_below
 from atrous.data.shapes import Brush, Ellipse, Form, Shape, Shapes, polygon
 
 ACCEPTED = "images + a JSON export of tasks (Label Studio)"
@@ -68,6 +68,8 @@ def recognise(root: Path) -> Found | None:
     images = Images(root)
     labels = sorted({label for task in tasks for region in task.regions or () if (label := _label(region, task))})
     if not labels:
+        if mask_folders.first_mask(root) is not None:
+            return None
         raise AtrousError(
             f"{tasks[0].file}: no region of its {len(tasks):,} tasks has a label and an outline, which segmentation "
             "needs. Label some with polygons or the brush, and export again."
@@ -81,12 +83,13 @@ def recognise(root: Path) -> Found | None:
         _refuse_no_images(root, tasks)
         return None
     gathered.tell_unlisted(images, "it has no task: left out")
-    return Found(gathered.splits(), classes.told, _several(tasks), tuple(gathered.problems))
+    notes = (*_several(tasks), *mask_folders.left_aside(root))
+    return Found(gathered.splits(), classes.told, notes, tuple(gathered.problems))
 
 
 def _refuse_no_images(root: Path, tasks: list[_Task]) -> None:
     """Raise where the folder cannot be of another layout: an export came without images."""
-    if folders.recognise(root) is None:
+    if mask_folders.first_mask(root) is None:
         raise AtrousError(
             f"{tasks[0].file}: none of the images of its {len(tasks):,} tasks is below {root}, or none has annotations "
             f"(the first image: {tasks[0].address}). Copy the images there."
@@ -194,7 +197,7 @@ def _label(region: dict[str, Any], task: _Task) -> str | None:
     kind = _kind(region)
     labels = region.get(f"{kind}labels") or region.get("labels") if kind else None
     first = labels[0] if isinstance(labels, list) and labels else labels
-    return first.strip() if isinstance(first, str) and first.strip() else None
+    return composed(first.strip()) if isinstance(first, str) and first.strip() else None
 
 
 def _gather(
@@ -215,7 +218,7 @@ def _gather(
         return
     size = next((size for each in task.regions if (size := _size(each))), None)
     shapes = tuple(_shapes(task, image, size, classes=classes, numbers=numbers, problems=gathered.problems))
-    split = split_in(task.file.stem, *image.relative_to(root).parts[-2::-1]) or "train"
+    split = split_of_file(root, task.file) or split_above(path_below(root, image)) or "train"
     gathered.add(split, named(root, image, Shapes(task.file, size, shapes, image)))
 
 

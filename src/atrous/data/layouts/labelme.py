@@ -2,8 +2,9 @@
 
 `imagePath` says which image is meant, by a path from the JSON file; where there is no such file, the image is found by
 the end of that path, and else by the name of the JSON file. An image that is only inside the JSON file (`imageData`) is
-not read: save it as a file. Shapes are polygons, rectangles, circles, masks, lines and points; lines are drawn 10
-pixels wide and points as discs of radius 5, as LabelMe does.
+not read: save it as a file. Shapes are polygons, rectangles, turned ones (`rotation`), circles, masks, lines and
+points; lines are drawn 10 pixels wide and points as discs of radius 5, as LabelMe does. Shapes of one label and
+`group_id` are one object.
 
 Classes are the labels in alphabetical order after `_background_`, which is where no shape is. Shapes of the label
 `__ignore__` are ignored. A JSON file without shapes says that all is background.
@@ -23,12 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atrous.contract import IGNORE, AtrousError
-from atrous.data.annotations import Gathered, Images, corners, image_size, outside, parsed, split_in
+from atrous.data.annotations import Gathered, Images, corners, image_size, outside, parsed, split_above
 from atrous.data.census import in_threads
 from atrous.data.found import Found, Problem
-from atrous.data.layouts import folders
+from atrous.data.layouts import mask_folders
 from atrous.data.lists import slashed
-from atrous.data.pairs import files_below, named
+from atrous.data.names import composed
+from atrous.data.pairs import files_below, named, path_below
 from atrous.data.shapes import Ellipse, Form, Picture, Polygon, Shape, Shapes, polygon, stroke
 from atrous.data.wishes import Wishes
 
@@ -36,6 +38,7 @@ ACCEPTED = "images + a JSON file with shapes and imagePath for each (LabelMe)"
 _BACKGROUND = "_background_"
 _IGNORED = "__ignore__"
 _LINE_WIDTH, _POINT_RADIUS = 10.0, 5.0
+_OUTLINES = ("polygon", "rotation")
 _PEEKED = 5
 
 
@@ -72,7 +75,8 @@ def recognise(root: Path) -> Found | None:
     told = Wishes(
         classes=tuple(label for _, label in labels), values=tuple(number for number, _ in labels), ignore=IGNORE
     )
-    return Found(gathered.splits(), told, images.note(), tuple(gathered.problems))
+    notes = (*images.note(), *mask_folders.left_aside(root))
+    return Found(gathered.splits(), told, notes, tuple(gathered.problems))
 
 
 def _spread(paths: list[Path]) -> list[Path]:
@@ -114,12 +118,12 @@ def _label(shape: Any) -> str | None:
     label = shape.get("label") if isinstance(shape, dict) else None
     if isinstance(label, (int, float)) and not isinstance(label, bool):
         return str(label)
-    return label.strip() if isinstance(label, str) and label.strip() else None
+    return composed(label.strip()) if isinstance(label, str) and label.strip() else None
 
 
 def _refuse_no_images(root: Path, files: list[_File]) -> None:
     """Raise where the folder cannot be of another layout: files of LabelMe came without images."""
-    if folders.recognise(root) is None:
+    if mask_folders.first_mask(root) is None:
         raise AtrousError(
             f"{root}: {len(files):,} JSON files of LabelMe came, and none of their images; the first is "
             f"{files[0].image!r} of {files[0].path.name}. Put the images beside the JSON files."
@@ -127,9 +131,9 @@ def _refuse_no_images(root: Path, files: list[_File]) -> None:
 
 
 def _gather(root: Path, file: _File, images: Images, *, value: dict[str, int], gathered: Gathered) -> None:
-    split = split_in(*file.path.relative_to(root).parts[-2::-1])
+    split = split_above(path_below(root, file.path))
     image = _image(root, file, images, split)
-    split = split or (None if image is None else split_in(*image.relative_to(root).parts[-2::-1])) or "train"
+    split = split or (None if image is None else split_above(path_below(root, image))) or "train"
     if image is None:
         gathered.missing[split].append(f"{file.image or 'an image'} (of {file.path.relative_to(root).as_posix()})")
         return
@@ -158,17 +162,19 @@ def _shapes(file: _File, image: Path, value: dict[str, int], problems: list[Prob
             detail = f"shape {number} of {image.name}: {error}: left out"
             problems.append(Problem(error.kind or "broken-annotation", file.path, detail))
         else:
-            yield Shape(value[label], form, crowd=label in (_BACKGROUND, _IGNORED))
+            group = shape.get("group_id")
+            part_of = None if group is None else str(group)
+            yield Shape(value[label], form, crowd=label in (_BACKGROUND, _IGNORED), part_of=part_of)
 
 
 def _form(shape: dict[str, Any], file: _File, problems: list[Problem]) -> Form:
     kind = shape.get("shape_type") or "polygon"
-    least = 3 if kind == "polygon" else 1 if kind in ("point", "points") else 2
+    least = 3 if kind in _OUTLINES else 1 if kind in ("point", "points") else 2
     points = corners(shape.get("points"), least=least)
     beyond = None if file.size is None else outside([points], file.size)
     if beyond is not None:
         problems.append(Problem("shape-outside", file.path, beyond))
-    if kind == "polygon":
+    if kind in _OUTLINES:
         return polygon([points])
     if kind == "rectangle":
         return _rectangle(points)

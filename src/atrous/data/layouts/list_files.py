@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from atrous.contract import AtrousError
 from atrous.data.found import Found
 from atrous.data.images import bare, is_image_name, is_mask_name
 from atrous.data.lists import Endings, is_file, lines_of, slashed, tabled_lists
-from atrous.data.names import composed
+from atrous.data.names import composed, meaning
 from atrous.data.pairs import Matched, Pair, files_below, path_below
 
 ACCEPTED = "train.txt + val.txt with an image and its mask on every line (lists)"
@@ -34,7 +34,8 @@ def recognise(root: Path) -> Found | None:
     Raises `AtrousError` for lists of two columns of which no line's files are there.
     """
     lists = tabled_lists(root)
-    if not any(_columns(line) for path in lists.values() for line in lines_of(path)[:_PEEKED]):
+    if not any(_columns(line) for path in lists.values() for line in _peeked(path)):
+        _refuse_unreadable(lists.values())
         return None
     files = _Files(root)
     splits, notes = {}, []
@@ -51,11 +52,26 @@ def recognise(root: Path) -> Found | None:
 def names_pairs(root: Path) -> bool:
     """Say whether there are lists of images with their masks, and their first lines name files that are there."""
     for path in tabled_lists(root).values():
-        lines = [line for line in lines_of(path)[:_PEEKED] if _columns(line)]
+        lines = [line for line in _peeked(path) if _columns(line)]
         if lines:
             files = _Files(root)
             return any(files.read(line, path.parent).mask is not None for line in lines)
     return False
+
+
+def _peeked(path: Path) -> list[str]:
+    """Return the first lines of a list; none of a file that is no text in UTF-8, which may be anything."""
+    try:
+        return lines_of(path)[:_PEEKED]
+    except AtrousError:
+        return []
+
+
+def _refuse_unreadable(lists: Iterable[Path]) -> None:
+    """Raise `AtrousError` for a list that is no text in UTF-8; a table of that name may be about something else."""
+    for path in lists:
+        if path.suffix.lower() in (".txt", ".lst"):
+            lines_of(path)
 
 
 def _nothing_there(root: Path, lists: list[str], splits: dict[str, Matched]) -> AtrousError:
@@ -119,7 +135,15 @@ class _Files:
     def _by_ending(self, way: Mapping[str, Path | None]) -> _Line:
         found = {name: self._endings.find(name) for name, path in way.items() if path is None}
         near = {name: self._paths[names[0]] for name, names in found.items() if len(names) == 1}
-        return replace(_line({**way, **near}), foreign=len(near))
+        files = {**way, **near}
+        if len({split for path in files.values() if path is not None and (split := self._split(path))}) > 1:
+            files.update(dict.fromkeys(near))  # the image of one split and the mask of another are no pair
+        return replace(_line(files), foreign=sum(files[name] is not None for name in near))
+
+    def _split(self, path: Path) -> str | None:
+        above, text = f"{self._root.as_posix()}/", path.as_posix()
+        folders = text[len(above) :].split("/")[:-1] if text.startswith(above) else []
+        return next((split for folder in folders if (split := meaning(folder)[1]) is not None), None)
 
 
 def _line(way: Mapping[str, Path | None]) -> _Line:

@@ -21,6 +21,7 @@ from atrous.data.wishes import Wishes
 ACCEPTED = "training/images/ + training/v1.2/labels/ (Mapillary Vistas)"
 
 _VERSIONS = {"v1.2": 65, "v2.0": 123}
+_LARGEST = 2**24  # bytes of a configuration, which has a line or two for each class
 _UNLABELLED = ("void--unlabeled", "unlabeled")
 
 
@@ -35,10 +36,21 @@ def recognise(root: Path) -> Found | None:
         bases = {"train": root}
     for version, config in (*((name, f"config_{name}.json") for name in _VERSIONS), ("", "config.json")):
         masks = {split: path for split, base in bases.items() if (path := _masks(base, version)) is not None}
-        if masks and (version or (root / config).is_file()):
+        if masks and (version or _lists_labels(root / config)):
             splits = {split: _matched(root, base, split, masks.get(split)) for split, base in bases.items()}
             return Found(splits, _told(root / config, version), _notes(version, bases))
     return None
+
+
+def _lists_labels(config: Path) -> bool:
+    """Say whether a file lists labels with colours: of the name `config.json` are those of many programs."""
+    try:
+        labels = json.loads(text_of(config))["labels"] if config.stat().st_size <= _LARGEST else None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, AtrousError):
+        return False
+    if not isinstance(labels, list) or not labels:
+        return False
+    return all(isinstance(entry, dict) and {"name", "color"} <= entry.keys() for entry in labels)
 
 
 def _masks(base: Path, version: str) -> Path | None:

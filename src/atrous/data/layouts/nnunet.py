@@ -19,7 +19,9 @@ from typing import Any
 from atrous.contract import AtrousError
 from atrous.data.found import Found, Problem
 from atrous.data.images import bare, is_image_name
-from atrous.data.pairs import Matched, Pair, files_below
+from atrous.data.lists import is_file, slashed
+from atrous.data.names import composed
+from atrous.data.pairs import Matched, Pair, files_below, path_below, without_suffix
 from atrous.data.parts import Channels, Source
 from atrous.data.wishes import Wishes
 
@@ -74,8 +76,8 @@ def _json(path: Path, problems: list[Problem]) -> Any:
 
 def _named_as_labels(root: Path) -> bool:
     """Say whether most training images are named as their labels: then the end of a name is never a channel."""
-    labels = {bare(path).name for path in (root / "labelsTr").iterdir()}
-    images = [bare(path).name in labels for path in (root / "imagesTr").iterdir()]
+    labels = {composed(bare(path).name) for path in (root / "labelsTr").iterdir()}
+    images = [composed(bare(path).name) in labels for path in (root / "imagesTr").iterdir()]
     return 2 * sum(images) > len(images)
 
 
@@ -111,7 +113,7 @@ def _by_stem(folder: Path) -> tuple[dict[str, Path], list[tuple[Path, Path]]]:
     found: dict[str, Path] = {}
     doubles = []
     for path in files_below(folder, is_image_name):
-        stem = bare(path.relative_to(folder)).as_posix()
+        stem = composed(without_suffix(path_below(folder, path)))
         if stem in found:
             doubles.append((found[stem], path))
         found.setdefault(stem, path)
@@ -138,16 +140,16 @@ def _listed(root: Path, described: dict[str, Any]) -> dict[str, Matched]:
         return {}
     pairs, missing = [], []
     for entry in training:
-        image, label = root / entry["image"], root / entry["label"]
-        if image.is_file() and label.is_file():
+        image, label = (_there(root, entry[key]) for key in ("image", "label"))
+        if image is not None and label is not None:
             pairs.append(_pair(root, image, label))
         else:
-            missing.append(bare(Path(entry["label" if image.is_file() else "image"])).as_posix())
+            missing.append(without_suffix(slashed(entry["image" if image is None else "label"])) or "a name of nothing")
     if not pairs:
         return {}
     found = {"train": Matched(tuple(pairs), missing=tuple(missing))}
-    shown = [root / name for name in tests if isinstance(name, str)] if isinstance(tests, list) else []
-    test = tuple(_pair(root, path, None) for path in shown if path.is_file())
+    shown = [_there(root, name) for name in tests if isinstance(name, str)] if isinstance(tests, list) else []
+    test = tuple(_pair(root, path, None) for path in shown if path is not None)
     return {**found, "test": Matched(test)} if test else found
 
 
@@ -155,9 +157,17 @@ def _is_entry(entry: Any) -> bool:
     return isinstance(entry, dict) and all(isinstance(entry.get(key), str) for key in ("image", "label"))
 
 
+def _there(root: Path, name: str) -> Path | None:
+    """Return the file that a name means, None for none: a name may be anything that JSON has."""
+    name = slashed(name)
+    found = (path for path in (f"{root}/{name}", name) if name and is_file(path))
+    return next(map(Path, found), None)
+
+
 def _pair(root: Path, image: Path, label: Path | None) -> Pair:
-    inside = image.is_relative_to(root)
-    return Pair(bare(image.relative_to(root) if inside else image).as_posix().lstrip("/"), image, label)
+    """Return a pair; the name of an image that is elsewhere has nothing that would lead out of a folder."""
+    below = image.relative_to(root) if image.is_relative_to(root) else image
+    return Pair("/".join(part for part in bare(below).parts if part not in ("..", below.anchor)), image, label)
 
 
 def _told(path: Path, labels: Any, problems: list[Problem]) -> tuple[Wishes, list[str]]:
@@ -213,7 +223,7 @@ def _by_fold(root: Path, matched: dict[str, Matched], problems: list[Problem]) -
         problems.append(Problem("broken-annotation", path, 'the first fold is not {"train": [names], "val": [names]}'))
         return matched, []
     whole = matched["train"]
-    by_case = {pair.name.removeprefix("imagesTr/"): pair for pair in whole.pairs}
+    by_case = {composed(pair.name.removeprefix("imagesTr/")): pair for pair in whole.pairs}
     divided = {split: _those(by_case, wanted or []) for split, wanted in zip(("train", "val"), names, strict=True)}
     first = divided["train"]
     divided["train"] = Matched(first.pairs, whole.images_alone, whole.masks_alone, whole.doubles, first.missing)
@@ -225,6 +235,6 @@ def _by_fold(root: Path, matched: dict[str, Matched], problems: list[Problem]) -
 
 
 def _those(by_case: dict[str, Pair], names: list[str]) -> Matched:
-    names = list(dict.fromkeys(names))
+    names = list(dict.fromkeys(map(composed, names)))
     there = tuple(by_case[name] for name in names if name in by_case)
     return Matched(there, missing=tuple(name for name in names if name not in by_case))

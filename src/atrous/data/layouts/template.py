@@ -11,14 +11,16 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
+from unicodedata import normalize
 
 from atrous.contract import AtrousError
 from atrous.data.dividing import divided
 from atrous.data.found import Found
 from atrous.data.images import bare, is_image_name
 from atrous.data.lists import is_file
-from atrous.data.names import meaning, split_of
+from atrous.data.names import composed, meaning, split_of
 from atrous.data.pairs import Matched, files_below, named
 
 FIELDS = ("parent", "stem", "name", "suffix", "split")
@@ -70,8 +72,9 @@ def _mask(root: Path, image: Path, masks: str) -> Path | None:
     if split is None and "{split}" in masks:
         return None
     text = re.sub(r"{(\w+)}", lambda field: values[field[1]], masks)
-    for base in (root, image.parent):
-        path = os.path.normpath(base / text)
+    texts = [text] if text.isascii() else [text, composed(text), normalize("NFD", text)]
+    for base, name in product((root, image.parent), texts):
+        path = os.path.normpath(base / name)
         if is_file(path):
             return None if path == os.path.normpath(image) else Path(path)
     return None

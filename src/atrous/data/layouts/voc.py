@@ -2,19 +2,21 @@
 
 Masks are palette files, plain indices or colours. The augmented masks of `SegmentationClassAug` and the plain ones of
 `SegmentationClassRaw` or `SegmentationClassPNG` are read where `SegmentationClass` has not as many of the listed ones.
-A `class_names.txt`, as labelme writes it, names the classes; without it they are the twenty of VOC and background.
+Folders within, such as one for each film, belong to the names. A `class_names.txt`, as labelme writes it, names the
+classes; without it they are the twenty of VOC and background.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from atrous.data.found import Found
-from atrous.data.images import bare, is_image_name, is_mask_name
-from atrous.data.lists import lines_of
-from atrous.data.names import composed
-from atrous.data.pairs import Matched, files_below, listed, match, named
+from atrous.data.images import is_mask_name
+from atrous.data.lists import Endings, lines_of
+from atrous.data.pairs import Matched, by_key, listed, named
 from atrous.data.wishes import Wishes
 
 NAMES = (
@@ -56,37 +58,74 @@ def splits_below(root: Path, base: Path, masks: Sequence[Path]) -> tuple[dict[st
 
     Without lists for `train` and `val`, `trainval`, `trainaug` or `default` stands in for `train`.
     """
-    lists = base / "ImageSets" / "Segmentation"
-    splits = {split: listed(lists / f"{split}.txt") for split in ("train", "val", "test")}
-    if not splits["train"] and not splits["val"]:
-        stand_ins = (listed(lists / f"{name}.txt") for name in ("trainval", "trainaug", "default"))
-        splits["train"] = next(filter(None, stand_ins), [])
-    wanted = {*splits["train"], *splits["val"]}
-    folders = {folder: _by_stem(folder, is_mask_name) for folder in masks}
-    chosen = max(masks, key=lambda folder: len(wanted & set(folders[folder])))
+    pictures, doubles = by_key(base / "JPEGImages")
+    endings = Endings(pictures)
+    splits = {split: _Listed(names, endings) for split, names in _lists(base / "ImageSets" / "Segmentation").items()}
+    wanted = {key for split in ("train", "val") if split in splits for key in splits[split].there}
+    folders = {folder: _Masks(folder, pictures) for folder in masks}
+    chosen = max(masks, key=lambda folder: len(wanted & set(folders[folder].of)))
     notes = (f"the masks are those of {chosen.name}/, of {len(masks)} folders of masks",) if len(masks) > 1 else ()
-    if not any(splits.values()):
-        return {"train": Matched(match(root, base / "JPEGImages", chosen).pairs)}, notes
-    pictures = _by_stem(base / "JPEGImages", is_image_name)
-    return {
-        split: _matched(root, names, pictures, folders[chosen], masks_optional=split == "test")
+    labels = folders[chosen]
+    if not splits:
+        pairs = tuple(named(root, path, labels.of[key]) for key, path in pictures.items() if key in labels.of)
+        return {"train": Matched(pairs, doubles=doubles + labels.doubles)}, notes
+    matched = {
+        split: _matched(root, names, pictures, labels.of, masks_optional=split == "test")
         for split, names in splits.items()
-        if names
-    }, notes
+    }
+    first = next(iter(matched))
+    matched[first] = replace(matched[first], doubles=doubles + labels.doubles)
+    return matched, notes
 
 
-def _by_stem(folder: Path, wanted: Callable[[str], bool]) -> dict[str, Path]:
-    return {composed(bare(path).name): path for path in files_below(folder, wanted)}
+def _lists(folder: Path) -> dict[str, list[str]]:
+    splits = {split: listed(folder / f"{split}.txt") for split in ("train", "val", "test")}
+    if not splits["train"] and not splits["val"]:
+        stand_ins = (listed(folder / f"{name}.txt") for name in ("trainval", "trainaug", "default"))
+        splits["train"] = next(filter(None, stand_ins), [])
+    return {split: names for split, names in splits.items() if names}
+
+
+class _Listed:
+    """What a list names: the keys of pictures that are there, and names that are not, or that mean several."""
+
+    def __init__(self, names: Iterable[str], pictures: Endings) -> None:
+        self.there: dict[str, None] = {}
+        self.missing: list[str] = []
+        for name in names:
+            found = pictures.find(name)
+            if len(found) == 1:
+                self.there[found[0]] = None
+            else:
+                self.missing.append(f"{name} (which may be {found[0]} or {found[1]})" if found else name)
+
+
+class _Masks:
+    """The masks below a folder by the keys of their pictures, and those that share a name."""
+
+    def __init__(self, folder: Path, pictures: Mapping[str, Path]) -> None:
+        labels, self.doubles = by_key(folder, is_mask_name)
+        self.of = {key: labels[key] for key in pictures if key in labels}
+        left = _by_last(set(labels) - set(pictures))
+        for last, keys in _by_last(set(pictures) - set(labels)).items():
+            others = left.get(last, [])
+            if len(keys) == len(others) == 1 and last in (keys[0], others[0]):  # one of the two is in no folder
+                self.of[keys[0]] = labels[others[0]]
+
+
+def _by_last(keys: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for key in keys:
+        found[key.rpartition("/")[2]].append(key)
+    return found
 
 
 def _matched(
-    root: Path, names: list[str], pictures: dict[str, Path], labels: dict[str, Path], *, masks_optional: bool
+    root: Path, names: _Listed, pictures: Mapping[str, Path], labels: Mapping[str, Path], *, masks_optional: bool
 ) -> Matched:
-    missing = tuple(name for name in names if name not in pictures)
-    there = [name for name in dict.fromkeys(names) if name in pictures]
-    alone = () if masks_optional else tuple(pictures[name] for name in there if name not in labels)
-    pairs = tuple(named(root, pictures[name], labels.get(name)) for name in there if masks_optional or name in labels)
-    return Matched(pairs, alone, missing=missing)
+    alone = () if masks_optional else tuple(pictures[key] for key in names.there if key not in labels)
+    pairs = tuple(named(root, pictures[key], labels.get(key)) for key in names.there if masks_optional or key in labels)
+    return Matched(pairs, alone, missing=tuple(names.missing))
 
 
 def _told(base: Path) -> Wishes:

@@ -7,26 +7,29 @@ Lines of a class and four numbers are boxes, which are data for detection and no
 `data.yaml`, or any YAML file beside the folders that has them, gives the `names`, as a list or by number, and may give
 the split as `train`, `val` and `test`: folders or lists of images; else the folders' names tell it. Without names,
 `classes.txt` is read; without that, classes are numbered. Masks hold 0 for the background and the class's number + 1.
-An image without text file, beside others with one, is all background, as is one whose text file is empty.
+An image without text file, beside others with one, is all background, as is one whose text file is empty; where texts
+have no image either, names may not agree, and such images are left out.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from atrous.contract import AtrousError
-from atrous.data.annotations import Gathered, Images, is_there, split_in
+from atrous.data.annotations import Gathered, Images, is_there, split_above
 from atrous.data.categories import Category, Classes, classes_of
 from atrous.data.census import in_threads
 from atrous.data.found import Found, Problem
 from atrous.data.images import bare
+from atrous.data.layouts import mask_folders
+from atrous.data.layouts.yolo_texts import LINE, Text, read_text
 from atrous.data.lists import lines_of, slashed
-from atrous.data.pairs import Pair, files_below, named
+from atrous.data.names import composed
+from atrous.data.pairs import Pair, files_below, named, path_below, without_suffix
 from atrous.data.shapes import Shape, Shapes, polygon
 from atrous.data.yaml_keys import Value, read_keys
 
@@ -34,18 +37,6 @@ ACCEPTED = "images/ + labels/ with a text file of polygons for each image (YOLO)
 _SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 _PEEKED = 20
 _MOST = 253  # the highest number of a class beside the background
-_BEYOND = 0.002  # 1 pixel of 500; the size of the image is not known before it is read
-_NO_SHARE = 2.0
-_NUMBERS = re.compile(r"^\s*\d{1,9}(\.0*)?(\s+[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?){4,}\s*$")
-
-
-@dataclass(frozen=True)
-class _Text:
-    """What a text file holds: (class, corners in shares) of each outline, how many boxes, and what is wrong."""
-
-    outlines: tuple[tuple[int, bytes], ...]
-    boxes: int = 0
-    problems: tuple[Problem, ...] = ()
 
 
 def recognise(root: Path) -> Found | None:
@@ -56,25 +47,26 @@ def recognise(root: Path) -> Found | None:
     texts = _texts(root)
     if not texts or not _are_labels(texts.values()):
         return None
-    read = dict(zip(texts, in_threads(_read, list(texts.values())), strict=True))
+    read = dict(zip(texts, in_threads(read_text, list(texts.values())), strict=True))
     boxes = sum(text.boxes for text in read.values())
     if boxes and not any(text.outlines for text in read.values()):
+        if mask_folders.first_mask(root) is not None:
+            return None
         raise AtrousError(
             f"{root}: all {boxes:,} objects of its {len(read):,} label files are boxes (a class and 4 numbers), which "
             "is data for detection. Segmentation needs polygons: export those."
         )
     images, gathered = Images(root), Gathered()
-    gathered.problems += [problem for text in read.values() for problem in text.problems]
     yaml = _yaml(root)
     classes = _classes(root, yaml, read, gathered.problems)
     splits = _splits(root, yaml, images, gathered)
-    empty = _pair_up(root, images, texts, read, classes=classes, splits=splits, gathered=gathered)
+    notes = _pair_up(root, images, texts, read, classes=classes, splits=splits, gathered=gathered)
     if not any(gathered.pairs.values()):
+        if mask_folders.first_mask(root) is not None:
+            return None
         raise AtrousError(f"{root}: {len(texts):,} label files came and none of their images. Put them into images/.")
-    note = f"{empty:,} images have no label file: they are taken for background, as YOLO does."
-    return Found(
-        gathered.splits(), classes.told, (*classes.notes, *((note,) if empty else ())), tuple(gathered.problems)
-    )
+    notes = (*classes.notes, *notes, *mask_folders.left_aside(root))
+    return Found(gathered.splits(), classes.told, notes, tuple(gathered.problems))
 
 
 def _texts(root: Path) -> dict[str, Path]:
@@ -89,57 +81,18 @@ def _texts(root: Path) -> dict[str, Path]:
 
 def _image_key(path: Path) -> str:
     """Return a path without suffix in which the last folder called `labels` is called `images`."""
-    parts = list(bare(path).parts)
+    parts = composed(bare(path).as_posix()).split("/")
     place = max(index for index, part in enumerate(parts[:-1]) if part.lower() == "labels")
     return "/".join([*parts[:place], "images", *parts[place + 1 :]])
 
 
 def _are_labels(paths: Iterable[Path]) -> bool:
-    """Say whether one of the first files that hold anything begins with a class and numbers, as YOLO's do."""
+    """Say whether one of the first files begins with a class and numbers, as YOLO's do; others may be read-mes."""
     for _, path in zip(range(_PEEKED), paths, strict=False):
-        with path.open("rb") as file:
-            first = file.readline(100_000).decode("utf-8-sig", "replace")
-        if first.strip():
-            return _NUMBERS.match(first) is not None
+        with suppress(OSError), path.open("rb") as file:
+            if LINE.match(file.readline(100_000).decode("utf-8-sig", "replace")):
+                return True
     return False
-
-
-def _read(path: Path) -> _Text:
-    outlines, problems, boxes = [], [], 0
-    try:
-        lines = lines_of(path)
-    except AtrousError as error:
-        return _Text((), 0, (Problem("broken-annotation", path, str(error)),))
-    for number, line in enumerate(lines, start=1):
-        words = line.split()
-        if len(words) == 5 and _NUMBERS.match(line):
-            boxes += 1
-            continue
-        wrong = _wrong(line, words)
-        if wrong is not None:
-            problems.append(Problem("broken-annotation", path, f"line {number}: {wrong}: left out"))
-            continue
-        shares = np.array(words[1:], np.float64)
-        furthest = max(float(shares.max()) - 1, -float(shares.min()))
-        if furthest > _BEYOND:
-            detail = f"line {number}: a shape reaches {furthest:.1%} of the image's side beyond it"
-            problems.append(Problem("shape-outside", path, detail))
-        outlines.append((int(float(words[0])), shares.astype("<f4").tobytes()))
-    if boxes:
-        problems.append(Problem("broken-annotation", path, f"{boxes:,} of {len(lines):,} objects are boxes: left out"))
-    return _Text(tuple(outlines), boxes, tuple(problems))
-
-
-def _wrong(line: str, words: list[str]) -> str | None:
-    """Say what is wrong with a line that is no box, if anything is."""
-    if not _NUMBERS.match(line):
-        return f"{line[:40]!r} is no class and numbers"
-    if len(words) % 2 == 0:
-        return f"{len(words) - 1:,} numbers after the class, which are no pairs of x and y"
-    if len(words) < 7:
-        return f"{len(words) // 2} corners, and 3 or more enclose something"
-    largest = max(abs(float(word)) for word in words[1:])
-    return f"a coordinate of {largest:,.6g}, and shares of the image are 0 to 1" if largest > _NO_SHARE else None
 
 
 def _yaml(root: Path) -> tuple[Path, dict[str, Value]] | None:
@@ -154,7 +107,7 @@ def _yaml(root: Path) -> tuple[Path, dict[str, Value]] | None:
 
 
 def _classes(
-    root: Path, yaml: tuple[Path, dict[str, Value]] | None, read: dict[str, _Text], problems: list[Problem]
+    root: Path, yaml: tuple[Path, dict[str, Value]] | None, read: dict[str, Text], problems: list[Problem]
 ) -> Classes:
     used = {number for text in read.values() for number, _ in text.outlines}
     names = _names(root, yaml)
@@ -232,26 +185,29 @@ def _pair_up(
     root: Path,
     images: Images,
     texts: dict[str, Path],
-    read: dict[str, _Text],
+    read: dict[str, Text],
     *,
     classes: Classes,
     splits: dict[Path, str],
     gathered: Gathered,
-) -> int:
-    """Put every image with its shapes into its split, and return how many have no text file beside others that do."""
+) -> tuple[str, ...]:
+    """Put every image with its shapes into its split, and return the lines on those without text file.
+
+    Such an image is background beside others that have one, unless there are texts without image, which may be theirs.
+    """
     folders = {key.rpartition("/")[0] for key in texts}
-    empty, used = 0, set()
+    empty, used = [], set()
     for path in images:
         key = _key(root, path)
         if key is None:
             continue
-        split = splits.get(path) or split_in(*path.relative_to(root).parts[-2::-1]) or "train"
+        split = splits.get(path) or split_above(path_below(root, path)) or "train"
         if key in texts:
             used.add(key)
             mask = Shapes(texts[key], None, tuple(_shapes(read[key], classes)), path)
         elif key.rpartition("/")[0] in folders:
-            empty += 1
-            mask = Shapes(path, None, (), path)
+            empty.append((split, path))
+            continue
         elif split == "test":
             gathered.add(split, Pair(named(root, path, None).name, path, None))
             continue
@@ -259,18 +215,35 @@ def _pair_up(
             gathered.problems.append(Problem("image-without-mask", path, "its labels folder is missing: left out"))
             continue
         gathered.add(split, named(root, path, mask))
-    alone = (path for key, path in texts.items() if key not in used)
+    strange = {key for key, text in read.items() if text.is_strange() and key not in used}
+    gathered.problems += [problem for key, text in read.items() if key not in strange for problem in text.problems]
+    alone = [path for key, path in texts.items() if key not in used and key not in strange]
     gathered.problems += [Problem("mask-without-image", path, "there is no image of this name") for path in alone]
-    return empty
+    notes = tuple(f"{path_below(root, texts[key])} holds no labels: left out." for key in sorted(strange))
+    return notes + _background(root, empty, alone, gathered)
+
+
+def _background(
+    root: Path, images: Sequence[tuple[str, Path]], texts: Sequence[Path], gathered: Gathered
+) -> tuple[str, ...]:
+    """Take images without text for background and return the line on it; they are problems beside texts alone."""
+    if texts:
+        detail = f"it has no label file, and {len(texts):,} label files have no image, first {texts[0].name}: left out"
+        gathered.problems += [Problem("image-without-mask", path, detail) for _, path in images]
+        return ()
+    for split, path in images:
+        gathered.add(split, named(root, path, Shapes(path, None, (), path)))
+    note = f"{len(images):,} images have no label file: they are taken for background, as YOLO does."
+    return (note,) if images else ()
 
 
 def _key(root: Path, path: Path) -> str | None:
-    parts = list(bare(path.relative_to(root)).parts)
+    parts = composed(without_suffix(path_below(root, path))).split("/")
     places = [index for index, part in enumerate(parts[:-1]) if part.lower() == "images"]
     return "/".join([*parts[: places[-1]], "images", *parts[places[-1] + 1 :]]) if places else None
 
 
-def _shapes(text: _Text, classes: Classes) -> Iterator[Shape]:
+def _shapes(text: Text, classes: Classes) -> Iterator[Shape]:
     for number, shares in text.outlines:
         if number + 1 in classes.value:
             corners = np.frombuffer(shares, "<f4").reshape(-1, 2)
