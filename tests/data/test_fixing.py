@@ -13,6 +13,7 @@ from atrous.data import open_dataset, read_sample
 from atrous.data.diagnosis import mending
 from atrous.data.scenes import write_scenes
 
+
 def healthy(root):
     write_scenes(root, train=8, val=3, size=(96, 96), seed=3)
     return root
@@ -253,7 +254,7 @@ def test_thin_lines_survive_an_enlargement(tmp_path):
     assert found.fixed.done[0].startswith("anti-aliased-mask (3): each pixel of a border")
     labels = {name.rsplit("/", 1)[-1]: each for name, each in labels_in(tmp_path / "fixed").items()}
     for name in "012":
-        assert found_again(truth[name][:120], labels[name][:120]) > 0.87  # lines alone; measured: 0.90, 0.92, 0.91
+        assert found_again(truth[name][:120], labels[name][:120]) > 0.87  # lines alone; measured: 0.91, 0.93, 0.91
         assert (labels[name] == truth[name]).mean() > 0.96
 
 

@@ -45,6 +45,7 @@ _OUT = {
     "mask-without-image": "left out",
     "name-twice": "the first of each name taken",
     "listed-missing": "taken off the list",
+    "in-two-splits": "each in val, or else in test, alone",
     "all-ignore-mask": "left out, with their images",
     "identical-files": "the first of each taken",
     "near-duplicate": "left out, those of train kept",
