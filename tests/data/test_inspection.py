@@ -351,3 +351,12 @@ REAL = [
 def test_real_data_is_healthy(data_dir, folder, options, kinds):
     report = inspect_dataset(data_dir / folder, **options)
     assert [finding.kind for finding in report.findings] == kinds, report.as_text()
+
+
+def test_a_class_that_the_folder_lacks_has_no_value(tmp_path):
+    sets.SOUND["COCO"].make(tmp_path)
+    names = inspect_dataset(tmp_path).classes
+    report = inspect_dataset(tmp_path, classes=[*(entry["name"] for entry in names), "unicorn"])
+    assert report.classes[-1]["name"] == "unicorn"
+    assert (report.classes[-1]["value"], report.classes[-1]["images"]) == (None, 0)
+    assert [entry["value"] for entry in report.classes[:-1]] == [entry["value"] for entry in names]

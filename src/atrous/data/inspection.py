@@ -16,6 +16,7 @@ from atrous.data.diagnosis.examination import Examination, examine
 from atrous.data.diagnosis.kinds import REMEDIES
 from atrous.data.diagnosis.regions import summed_up
 from atrous.data.found import Problem
+from atrous.data.wishes import is_absent
 
 if TYPE_CHECKING:
     from atrous.data.diagnosis.fixing import Fixed
@@ -48,10 +49,10 @@ class Inspection:
     """What a dataset holds and what is wrong with it; sizes are (height, width), `ignore_share` is 0 to 1.
 
     `encoding` says in words what the masks hold: "indices", "palette", "colours", "0 and 255", "instances" or "soft";
-    None where they were not understood. Each of `classes` has `name`, `value` (in the masks), `pixels`, `images`,
-    `pixel_share` (of the pixels that count), `image_share` (of the images with masks), and of up to 1,000 evenly spaced
-    masks `regions`, how many are `small` (under 32 x 32 pixels), and `median_area`; of object numbers these count
-    objects. `notes` are lines that are no problems. `fixed` tells of a
+    None where they were not understood. Each of `classes` has `name`, `value` (in the masks; None where the folder
+    lacks the class), `pixels`, `images`, `pixel_share` (of the pixels that count), `image_share` (of the images with
+    masks), and of up to 1,000 evenly spaced masks `regions`, how many are `small` (under 32 x 32 pixels), and
+    `median_area`; of object numbers these count objects. `notes` are lines that are no problems. `fixed` tells of a
     corrected copy, where one was asked for.
     """
 
@@ -202,7 +203,7 @@ def _classes(seen: Examination) -> tuple[dict[str, Any], ...]:
     return tuple(
         {
             "name": name,
-            "value": seen.space.values[index],
+            "value": None if is_absent(seen.space.values[index]) else seen.space.values[index],
             "pixels": int(pixels[index]),
             "images": int(images[index]),
             "pixel_share": int(pixels[index]) / total,

@@ -135,6 +135,15 @@ def _named_as(
     return colours, values
 
 
+def is_absent(value: int | Colour) -> bool:
+    """Say whether this stands in a `LabelSpace` for a class that no mask of the folder holds.
+
+    >>> is_absent(ABSENT + 3), is_absent((256, 0, 0)), is_absent(255)
+    (True, True, False)
+    """
+    return value >= ABSENT if isinstance(value, int) else value[0] > 255
+
+
 def _at(names: tuple[str, ...], items: tuple[_Value, ...], name: str) -> _Value | None:
     return items[names.index(name)] if name in names else None
 
