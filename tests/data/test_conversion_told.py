@@ -2,14 +2,13 @@
 
 import errno
 import json
-import re
 
 import nibabel
 import numpy as np
 import pytest
 
 from atrous.contract import AtrousError
-from atrous.data import open_dataset, read_sample, write_image
+from atrous.data import examine, open_dataset, read_sample, write_image
 from atrous.data.conversion import convert, placing
 
 HASHED = "the source has no split: one in five is val, by a hash of the name"
@@ -48,12 +47,15 @@ def test_nifti_says_that_a_split_is_lost(tmp_path):
     assert notes == ("nifti holds no split: train, val and test are together",)
 
 
-@pytest.mark.parametrize("to", ["masks", "coco"])
-def test_a_copy_of_one_volume_tells_that_it_will_be_divided(tmp_path, to):
+@pytest.mark.parametrize("to", ["masks", "voc", "cvat", "coco", "coco-polygons", "yolo"])
+def test_a_copy_of_one_volume_is_not_divided_either(tmp_path, to):
     old = volumes(tmp_path / "old", "a")
     assert set(old.splits) == {"train"}
-    notes = convert(old, tmp_path / "new", to=to).notes
-    assert re.search("no val, since all of train is one volume or patient; the copy does not say so", notes[0])
+    convert(old, tmp_path / "new", to=to)
+    new = open_dataset(tmp_path / "new")
+    assert {split: len(pairs) for split, pairs in new.splits.items()} == {"train": len(old.splits["train"])}
+    assert (new.made_split, new.space.names) == (False, old.space.names)
+    assert examine(tmp_path / "new").splits.keys() == {"train"}
 
 
 @pytest.mark.parametrize("to", ["masks", "voc", "coco", "yolo"])

@@ -222,3 +222,14 @@ def test_two_pairs_of_one_name_are_refused(tmp_path):
     with pytest.raises(AtrousError, match=r"the name 'a' is that of two pairs, .*0.png and .*1.png. Rename") as caught:
         dataset_in(found, Wishes())
     assert caught.value.kind == "name-twice"
+
+
+def test_a_folder_says_that_it_is_not_to_be_divided(tmp_path):
+    root = make(tmp_path / "whole", [np.eye(3, dtype=np.uint8)] * 4)
+    assert open_dataset(root).made_split
+    (root / "classes.json").write_text('{"names": ["off", "on"], "divide": false}', "utf-8")
+    dataset = open_dataset(root)
+    assert ({split: len(pairs) for split, pairs in dataset.splits.items()}, dataset.made_split) == ({"train": 4}, False)
+    (root / "classes.json").write_text('{"names": ["off", "on"], "divide": 1}', "utf-8")
+    with pytest.raises(AtrousError, match=r"classes.json: divide 1 came; true or false is accepted"):
+        open_dataset(root)

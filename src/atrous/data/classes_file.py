@@ -2,7 +2,8 @@
 
     {"names": ["road", "car"], "colours": [[128, 64, 128], [0, 0, 142]], "values": [0, 1], "ignore": 255}
 
-Only `names` is needed. `values` are what the masks hold, numbers or colours; `labels` is one of `ENCODINGS`.
+Only `names` is needed. `values` are what the masks hold, numbers or colours; `labels` is one of `ENCODINGS`. With
+`"divide": false` a folder that has no `val` is given none.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 from atrous.contract import AtrousError, Encoding
 
 ENCODINGS: tuple[Encoding, ...] = ("indices", "colours", "instances")
-_FIELDS = ("names", "colours", "values", "ignore", "labels")
+_FIELDS = ("names", "colours", "values", "ignore", "labels", "divide")
 _EXAMPLE = '{"names": ["road", "car"], "values": [0, 1], "ignore": 255}'
 _LARGEST = 2**31
 
@@ -22,8 +23,8 @@ _LARGEST = 2**31
 def read_classes(path: Path) -> dict[str, Any]:
     """Return the fields of a file with lists as tuples: `classes` (its names), `colours`, `values`, `ignore`, `labels`.
 
-    A field that the file has not is None. Raises `AtrousError` for what is not JSON, and for every field that is
-    unknown, of another type, of another length than the names, or at odds with another.
+    A field that the file has not is None; `divide` is true then. Raises `AtrousError` for what is not JSON, and for
+    every field that is unknown, of another type, of another length than the names, or at odds with another.
     """
     stored = _stored(path)
     names, labels = stored["names"], stored.get("labels")
@@ -41,6 +42,8 @@ def read_classes(path: Path) -> dict[str, Any]:
             raise _odd(path, "values", values, "a list of whole numbers, or one of [red, green, blue]")
     if ignore is not None and not _is_number(ignore) and not _is_colour(ignore):
         raise _odd(path, "ignore", ignore, "a whole number, [red, green, blue] or null")
+    if not isinstance(stored.get("divide", True), bool):
+        raise _odd(path, "divide", stored["divide"], "true or false")
     _check_together(path, values if labels != "colours" else values or colours, ignore, labels)
     return {
         "classes": tuple(names),
@@ -48,6 +51,7 @@ def read_classes(path: Path) -> dict[str, Any]:
         "values": _tuples(values),
         "ignore": _tuples(ignore),
         "labels": labels,
+        "divide": stored.get("divide", True),
     }
 
 

@@ -94,7 +94,7 @@ def dataset_in(
     _refuse_or_warn(found.problems)
     for note in wishes.notes:
         logging.getLogger("atrous").warning("%s: %s", root, note)
-    splits, made_split = divided({name: matched.pairs for name, matched in found.splits.items()})
+    splits, made_split = divided(found, wishes)
     refuse_repeated(chain.from_iterable(splits.values()), root)
     if split is not None:
         splits, made_split = stored_split(root, splits, split), False
@@ -117,9 +117,10 @@ def _refuse_or_warn(problems: Sequence[Problem]) -> None:
         logging.getLogger("atrous").warning("%s: %s (%s)%s", first.path, first.detail.rstrip("."), kind, more)
 
 
-def divided(splits: dict[str, tuple[Pair, ...]]) -> tuple[dict[str, tuple[Pair, ...]], bool]:
+def divided(found: Found, wishes: Wishes) -> tuple[dict[str, tuple[Pair, ...]], bool]:
     """Return the splits with `val` taken out of `train` by hash where there is none, and whether that was done."""
-    if "val" in splits or len({pair.group or pair.name for pair in splits.get("train", ())}) < 2:
+    splits = {name: matched.pairs for name, matched in found.splits.items()}
+    if "val" in splits or not wishes.divide or len({pair.group or pair.name for pair in splits.get("train", ())}) < 2:
         return splits, False
     return {**splits, **split_by_hash(splits["train"])}, True
 

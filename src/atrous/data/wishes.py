@@ -27,7 +27,8 @@ _Value = TypeVar("_Value")
 class Wishes:
     """What the caller, `classes.json` or the layout says of the masks; None is for the masks to tell.
 
-    `source` says who named the classes, and `notes` what was made of names of several sources.
+    `divide` says whether a `val` may be taken out of `train` where there is none. `source` says who named the classes,
+    and `notes` what was made of names of several sources.
     """
 
     classes: tuple[str, ...] | None = None
@@ -35,6 +36,7 @@ class Wishes:
     labels: Encoding | None = None
     colours: tuple[Colour, ...] | None = None
     values: tuple[int | Colour, ...] | None = None
+    divide: bool = field(default=True, compare=False)
     source: str = field(default="", compare=False)
     notes: tuple[str, ...] = field(default=(), compare=False)
 
@@ -92,6 +94,7 @@ def completed(given: Wishes, more: Wishes) -> Wishes:
         labels=given.labels if given.labels is not None else more.labels,
         colours=given.colours or colours,
         values=given.values or values,
+        divide=given.divide and more.divide,
         source=given.source if given.classes is not None else more.source,
         notes=(*given.notes, *more.notes, *notes),
     )

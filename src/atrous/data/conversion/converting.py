@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from atrous.data.census import Progress
 from atrous.data.conversion import coco, coco_polygons, cvat, dicom_seg, geojson, masks, nifti, voc, yolo
 from atrous.data.conversion.placing import named_alike
 from atrous.data.dataset import Dataset
+from atrous.data.wishes import CLASSES_FILE
+from atrous.data.writers import atomic
 
 FORMATS: dict[str, ModuleType] = {
     "masks": masks,
@@ -90,6 +93,8 @@ def convert(
     options: dict[str, Any] = {"values": True} if values else {}
     with _complete(out, seen) as temporary:
         files = FORMATS[to].write(named_alike(source), temporary, progress=seen, say=notes.append, **options)
+        if _is_whole(source, to):
+            _say_whole(temporary / CLASSES_FILE, source)
     return Converted(to, out, len(files), seen.done, tuple(notes))
 
 
@@ -98,14 +103,21 @@ def _split_told(source: Dataset, to: str) -> list[str]:
     if not getattr(FORMATS[to], "HOLDS_SPLIT", True):
         several = len([pairs for pairs in source.splits.values() if pairs]) > 1
         return [f"{to} holds no split: train, val and test are together"] if several and not source.made_split else []
-    if source.made_split:
-        return ["the source has no split: one in five is val, by a hash of the name"]
-    if not source.splits.get("val") and len(source.splits.get("train", ())) > 1:
-        return [
-            "the source has no val, since all of train is one volume or patient; the copy does not say so, and opened "
-            "again one in five is val, where scores say little"
-        ]
-    return []
+    return ["the source has no split: one in five is val, by a hash of the name"] if source.made_split else []
+
+
+def _is_whole(source: Dataset, to: str) -> bool:
+    """Say whether a source has no val and is to have none, as one volume or patient has, where the format holds it."""
+    several = len(source.splits.get("train", ())) > 1 and not source.splits.get("val")
+    return several and not source.made_split and getattr(FORMATS[to], "HOLDS_SPLIT", True)
+
+
+def _say_whole(path: Path, source: Dataset) -> None:
+    """Say in the `classes.json` of a copy, which is made where there is none, that no val is to be taken out of it."""
+    stored = json.loads(path.read_text("utf-8")) if path.is_file() else {"names": source.space.names}
+    with atomic(path) as temporary:
+        text = json.dumps({**stored, "divide": False}, ensure_ascii=False, indent=1)
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def check_format(to: str) -> None:

@@ -122,10 +122,10 @@ def examine(
     """
     found = recognise(Path(root), layout=layout, masks=masks)
     root = found.root
-    splits, made_split = datasets.divided({name: matched.pairs for name, matched in found.splits.items()})
+    wishes = wished(root, classes=classes, ignore=ignore, labels=labels, told=found.told)
+    splits, made_split = datasets.divided(found, wishes)
     if split is not None:
         splits, made_split = datasets.stored_split(root, splits, split), False
-    wishes = wished(root, classes=classes, ignore=ignore, labels=labels, told=found.told)
     colours = wishes.labels == "colours" if space is None else space.encoding == "colours"
     looks = _looks(splits, colours=colours, progress=progress)
     return _concluded(root, found, splits=splits, made_split=made_split, looks=looks, wishes=wishes, space=space)
