@@ -233,3 +233,16 @@ def test_a_folder_says_that_it_is_not_to_be_divided(tmp_path):
     (root / "classes.json").write_text('{"names": ["off", "on"], "divide": 1}', "utf-8")
     with pytest.raises(AtrousError, match=r"classes.json: divide 1 came; true or false is accepted"):
         open_dataset(root)
+
+
+def test_a_stray_value_in_one_mask_of_many_makes_no_classes(tmp_path):
+    masks = [np.repeat(np.arange(4, dtype=np.uint8)[None], 4, axis=0) for _ in range(11)]
+    masks[3] = masks[3].copy()
+    masks[3][0, 0] = 37
+    root = make(tmp_path / "stray", masks)
+    dataset = open_dataset(root)
+    assert len(dataset.space) == 4
+    with pytest.raises(AtrousError, match=r"label 37 is outside 0..3 and is not the ignore value 255. 1 pixel has it"):
+        [read_sample(pair, dataset.space) for pairs in dataset.splits.values() for pair in pairs]
+    masks[5] = masks[3]
+    assert len(open_dataset(make(tmp_path / "two", masks)).space) == 38

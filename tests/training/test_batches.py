@@ -179,3 +179,15 @@ def test_limits_are_the_range_of_gamma_and_noise():
 def test_planes_are_the_transposed_image(channels):
     image, _ = crops(channels=channels, read=partial(drawn, channels=channels), augment="none", crop=(20, 24))[(0, 1)]
     np.testing.assert_array_equal(image.numpy(), drawn(1, channels=channels).image.transpose(2, 0, 1))
+
+
+def test_a_transform_that_returns_something_else_is_named():
+    from atrous.training.batches import checked
+
+    sample = Sample(image=np.zeros((4, 6, 3), np.uint8), labels=np.zeros((4, 6), np.uint8), path="a.png")
+    assert checked(sample, sample) is sample
+    with pytest.raises(ValueError, match=r"a.png: the transform returned NoneType; it takes \(Sample, Generator\)"):
+        checked(None, sample)
+    halved = Sample(image=sample.image[::2], labels=sample.labels)
+    with pytest.raises(ValueError, match=r"the transform returned an image \(2, 6, 3\) and labels of another size"):
+        checked(halved, sample)

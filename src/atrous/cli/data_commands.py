@@ -86,6 +86,10 @@ def bench_data(  # noqa: PLR0913  (what training takes that concerns its speed)
     *,
     model: Annotated[str | None, Parameter(help="The network (`atrous models`); deeplab_v3plus without it.")] = None,
     encoder: Annotated[str | None, Parameter(help="The trunk: any timm name; resnet18 for deeplab_v3plus.")] = None,
+    width: Annotated[float | None, Parameter(help="Channels, as a share of the paper's.")] = None,
+    options: Annotated[
+        list[str] | None, Parameter(name="--option", help="Another keyword of the network, like at_once=true.")
+    ] = None,
     batch: Annotated[int | None, Parameter(help="Crops per step.")] = None,
     crop: Annotated[str | None, Parameter(help="Size of a crop: 256 or 256x336 (height x width).")] = None,
     augment: Annotated[Literal["none", "light", "strong"] | None, Parameter(help="How crops are varied.")] = None,
@@ -107,6 +111,8 @@ def bench_data(  # noqa: PLR0913  (what training takes that concerns its speed)
     changes: dict[str, Any] = {
         "model": model,
         "encoder": encoder,
+        "width": width,
+        "options": flags.options_of(options),
         "batch": batch,
         "crop": flags.size_of(crop),
         "augment": augment,

@@ -154,7 +154,9 @@ def train(  # noqa: PLR0913  (the flags are the recipe's fields, each with its o
         )
     if as_json:
         return print_json({"run": str(run), "scores": verbs.scores_of(run)})
-    print(f"run in {run}: best/ and last/; next: atrous evaluate {run} {data}")
+    held_out = verbs.scores_of(run) is not None
+    following = f"evaluate {run} {data}" if held_out else f"evaluate {run} {data} --split train (none were held out)"
+    print(f"run in {run}: best/ and last/; next: atrous {following}")
     return 0
 
 

@@ -16,6 +16,7 @@ from atrous.data.wishes import ABSENT, Wishes
 
 _MOST_VALUES = 64  # more distinct values than this are a soft mask or object numbers, or classes that need naming
 _MOST_GREYS = 12  # levels that stand for classes at a distance
+_MANY_MASKS, _RUN, _FAR, _SLIPS = 10, 2, 8, 3
 _ENOUGH = 3  # masks of two objects or more, before their numbers are taken for those of objects unasked
 _MOST_CONTIGUOUS = 254  # unless they run from 0 without a gap, as class indices do
 
@@ -32,9 +33,10 @@ def work_out_space(
     """Return the classes that the masks hold, as far as they tell, and as given where they do not.
 
     255 is ignore unless it is one of exactly two values, or the last of grey levels that are spread, such as 0, 128 and
-    255, and no fewer names were given. Masks that number objects, differently in each of three or
-    more, are taken for such. Raises `AtrousError` where the values are no classes: soft masks, numbers of objects in
-    fewer masks, too many colours; and where the given names do not fit them.
+    255, and no fewer names were given. Masks that number objects, differently in each of three or more, are taken for
+    such. A value of one mask among ten or more, far beyond the others, is no class. Raises `AtrousError` where the
+    values are no classes: soft masks, numbers of objects in fewer masks, too many colours; and where the given names do
+    not fit them.
     """
     if labels is None and ignore is None and len(classes or "01") == 2 and _surely_instances(masks):
         labels = "instances"
@@ -140,6 +142,8 @@ def _index_space(
 ) -> LabelSpace:
     if ignore is not None and not isinstance(ignore, int):
         raise AtrousError(f"{root}: the ignore colour {ignore} came, and the masks hold indices. Give one number.")
+    if classes is None:
+        total = _without_strays(total, masks)
     present = sorted(total)
     eleven = layout == "camvid" and present[0] >= 0 and present[-1] <= camvid.IGNORE_VALUE
     if eleven and ignore in (None, camvid.IGNORE_VALUE) and len(classes or camvid.NAMES) == len(camvid.NAMES):
@@ -180,6 +184,21 @@ def _ends_in_class(total: Counter[int], classes: Sequence[str] | None) -> bool:
         return False
     meant = len(classes) == len(present) if classes is not None else not looks_soft(total)
     return meant and _spread(present[:-1]) and _spread(present)
+
+
+def _without_strays(total: Counter[int], masks: Sequence[MaskCensus]) -> Counter[int]:
+    """Return the values without those of one mask among many that lie far beyond the numbers of all: a slip of the pen.
+
+    They are no classes, so the mask is named where it is read.
+    """
+    last = next((value for value in range(IGNORE) if value + 1 not in total), 0)
+    if len(masks) < _MANY_MASKS or last < _RUN:
+        return total
+    far = {value for value in total if last + _FAR <= value != IGNORE}
+    lonely = {value for value in far if sum(value in mask.pixels for mask in masks) == 1}
+    if far != lonely or len(far) > _SLIPS or max(total) > IGNORE:
+        return total
+    return Counter({value: count for value, count in total.items() if value not in lonely})
 
 
 def _spread(values: list[int]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -72,7 +72,19 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
 
     def _sample(self, index: int | np.int64, random: np.random.Generator) -> Sample:
         sample = self.read(self.pairs[int(index)])
-        return sample if self.transform is None else self.transform(sample, random)
+        return sample if self.transform is None else checked(self.transform(sample, random), sample)
+
+
+def checked(changed: Any, sample: Sample) -> Sample:
+    """Return what a transform made of a sample; raises `ValueError` where that is none, or labels of another size."""
+    fits = isinstance(changed, Sample)
+    if fits and (changed.labels is None or changed.image.shape[:2] == changed.labels.shape):
+        return cast(Sample, changed)
+    came = f"an image {changed.image.shape} and labels of another size" if fits else type(changed).__name__
+    raise ValueError(
+        f"{sample.path}: the transform returned {came}; it takes (Sample, Generator) and returns a Sample whose image "
+        "(h, w, c) and labels (h, w) have one size"
+    )
 
 
 def _planes(image: NDArray[Any]) -> NDArray[Any]:

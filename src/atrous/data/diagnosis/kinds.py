@@ -15,7 +15,7 @@ REMEDIES = {
     "mask-is-image": "These masks are pictures. Put label masks there; if the two folders are swapped, rename them.",
     "anti-aliased-mask": "The masks were smoothed at their borders, which makes classes that are none. Make them again "
     "from their source with nearest neighbour and without JPEG.",
-    "soft-mask": "A grey level is no class. Round them at one half and save 0 and 255, or give --classes.",
+    "soft-mask": "A grey level is no class. Round them at one half and save 0 and 255; --fix does that in a copy.",
     "object-numbers": "Numbers of objects are no classes. Try --labels instances, or --labels indices if they are "
     "classes.",
     "classes-unknown": "Say what the values are: --classes, --labels, --ignore, or a classes.json in the folder.",

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from atrous.contract import AtrousError, LabelSpace
+from atrous.contract import IGNORE, AtrousError, LabelSpace
 from atrous.data.census import in_threads
 from atrous.data.parts import Source, image_pixels, mask_pixels
 from atrous.data.samples import decode
@@ -181,7 +181,8 @@ def _pictures(look: Look, space: LabelSpace | None) -> Iterator[tuple[str, NDArr
         return
     yield "mask", colourise(labels, space)
     if labels.shape == image.shape[:2]:
-        yield "both", overlay(image, labels, space, legend=False)
+        ground = space.names[0].lower().strip("_ ") == "background"  # left clear, so that the image can be judged
+        yield "both", overlay(image, np.where(labels == 0, IGNORE, labels) if ground else labels, space, legend=False)
 
 
 def _as_picture(mask: Source) -> Iterator[tuple[str, NDArray[np.uint8]]]:
