@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from atrous.contract import IGNORE, LabelSpace
 from atrous.data.decoders import turned
 from atrous.data.diagnosis import turning
+from atrous.data.diagnosis.labels import number
 from atrous.data.images import packed, read_image
 from atrous.data.parts import Source, image_pixels, mask_pixels, path_of
 from atrous.data.samples import decode, laid_mask, object_numbers
@@ -143,14 +144,8 @@ def _as_numbers(mask: NDArray[Any], space: LabelSpace) -> tuple[NDArray[Any], ND
     if coloured and mask.ndim == 2:
         numbers = numbers * 0x010101
     every = [*space.values, *([] if space.ignore is None else [space.ignore])]
-    values = [_number(value, coloured=coloured) for value in every]
+    values = [number(value, coloured=coloured) for value in every]
     return numbers, np.array(values[: len(space)], np.int64), None if space.ignore is None else values[-1]
-
-
-def _number(value: Any, *, coloured: bool) -> int:
-    if isinstance(value, int):
-        return value * 0x010101 if coloured else value
-    return int(packed(np.asarray(value)))
 
 
 def snapped(mask: NDArray[Any], space: LabelSpace, *, lossy: bool) -> Snapped:
