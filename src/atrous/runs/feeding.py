@@ -129,11 +129,16 @@ def _loader_speed(training: Training, seconds: float) -> tuple[float, tuple[Tens
     batch = next(batches)
     for _ in range(2 * training.batches.num_workers):  # what was read ahead while the processes started
         next(batches)
+    return _per_second(batches, seconds) * len(batch[0]), batch
+
+
+def _per_second(items: Iterator[Any], seconds: float) -> float:
+    """Return how many items come in a second, taken for about so many seconds."""
     began, done = time.perf_counter(), 0
     while done < _LEAST_STEPS or time.perf_counter() - began < seconds:
-        next(batches)
+        next(items)
         done += 1
-    return done * len(batch[0]) / (time.perf_counter() - began), batch
+    return done / (time.perf_counter() - began)
 
 
 def _endless(training: Training) -> Iterator[tuple[Tensor, Tensor]]:
@@ -164,8 +169,4 @@ def _network_speed(training: Training, batch: tuple[Tensor, Tensor], seconds: fl
     endless = replace(training, batches=same, recipe=replace(training.recipe, epochs=1_000_000))
     steps = train(endless)
     next(steps)
-    began, done = time.perf_counter(), 0
-    while done < _LEAST_STEPS or time.perf_counter() - began < seconds:
-        next(steps)
-        done += 1
-    return done * len(batch[0]) / (time.perf_counter() - began)
+    return _per_second(steps, seconds) * len(batch[0])

@@ -27,6 +27,7 @@ def chosen_refiner(crf: Any, model: Any) -> Chosen | None:
 
 
 def device_of(name: str | None) -> str:
+    """Return a device by name, a GPU without one where there is one; raises `AtrousError` where it is not here."""
     import torch
 
     from atrous.contract import AtrousError
