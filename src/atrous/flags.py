@@ -12,12 +12,14 @@ _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "o
 
 
 def with_flag_values(arguments: list[str]) -> list[str]:
-    """Give `--pretrained` and `--crf` their value where they stand alone: each is a flag, or takes a word."""
+    """Give `--pretrained`, `--crf` and `--ema` their value where they stand alone: each is a flag, or takes a word."""
     result = []
     for index, item in enumerate(arguments):
         before, word = arguments[:index], "".join(arguments[index + 1 : index + 2])
         if item == "--crf":
             alone = word[:1] in ("", "-") or not _is_refiner(before, word, arguments[index + 2 :])
+        elif item == "--ema":
+            alone = re.fullmatch(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?", word, re.IGNORECASE) is None
         else:
             alone = item == "--pretrained" and (word[:1] in ("", "-") or not _is_weights(before, word))
         result.append(f"{item}=true" if alone else item)
@@ -116,6 +118,36 @@ def bytes_of(text: str, flag: str = "--cache-limit") -> int:
         raise ValueError(f"{flag} {text}: a size like 500MB or 16GB is accepted")
     thousand = 1024 if found[3] else 1000
     return int(float(found[1]) * thousand ** " KMGT".index(found[2].upper() or " "))
+
+
+def decay_of(text: str) -> float:
+    """Return the decay that `--ema` means, 0.999 where it stands alone; raises `ValueError` for no number.
+
+    >>> decay_of("true")
+    0.999
+    """
+    if text == "true":
+        return 0.999
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"--ema {text}: a decay like 0.999 is accepted, and 0 is none") from None
+
+
+def class_weights_of(text: str) -> str | tuple[float, ...]:
+    """Return a word of `--class-weights`, or its numbers; raises `ValueError` for anything else.
+
+    >>> class_weights_of("1,2.5")
+    (1.0, 2.5)
+    """
+    if text in ("none", "median", "root"):
+        return text
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(
+            f"--class-weights {text}: median, root, none, or a number per class like 1,2.5,1 is accepted"
+        ) from None
 
 
 def value_of(text: str) -> int | tuple[int, ...]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from atrous import flags
+from atrous.cli.recipe_flags import RecipeFlags, changes_of
 from atrous.cli.words import (
     Cache,
     CacheLimit,
@@ -20,6 +21,7 @@ from atrous.cli.words import (
     Layout,
     Masks,
     Quiet,
+    Workers,
     print_json,
 )
 
@@ -84,18 +86,10 @@ def bench_data(  # noqa: PLR0913  (what training takes that concerns its speed)
     data: Data,
     /,
     *,
-    model: Annotated[str | None, Parameter(help="The network (`atrous models`); deeplab_v3plus without it.")] = None,
-    encoder: Annotated[str | None, Parameter(help="The trunk: any timm name; resnet18 for deeplab_v3plus.")] = None,
-    width: Annotated[float | None, Parameter(help="Channels, as a share of the paper's.")] = None,
-    options: Annotated[
-        list[str] | None, Parameter(name="--option", help="Another keyword of the network, like at_once=true.")
-    ] = None,
-    batch: Annotated[int | None, Parameter(help="Crops per step.")] = None,
-    crop: Annotated[str | None, Parameter(help="Size of a crop: 256 or 256x336 (height x width).")] = None,
-    augment: Annotated[Literal["none", "light", "strong"] | None, Parameter(help="How crops are varied.")] = None,
+    settings: RecipeFlags | None = None,
     cache: Cache = None,
     cache_limit: CacheLimit = "16GB",
-    workers: Annotated[int | None, Parameter(help="Processes that read images.")] = None,
+    workers: Workers = None,
     seconds: Annotated[float, Parameter(help="About how long the loader is timed, and the network.")] = 5.0,
     device: Device = None,
     classes: Classes = None,
@@ -108,15 +102,6 @@ def bench_data(  # noqa: PLR0913  (what training takes that concerns its speed)
     """Time how fast a folder is read, and how fast the network takes it: which one limits, and what helps."""
     from atrous import verbs
 
-    changes: dict[str, Any] = {
-        "model": model,
-        "encoder": encoder,
-        "width": width,
-        "options": flags.options_of(options),
-        "batch": batch,
-        "crop": flags.size_of(crop),
-        "augment": augment,
-    }
     found = verbs.bench_data(
         data,
         cache=cache,
@@ -125,7 +110,7 @@ def bench_data(  # noqa: PLR0913  (what training takes that concerns its speed)
         seconds=seconds,
         device=device,
         **flags.wishes(classes, ignore, labels, layout, masks),
-        **{name: value for name, value in changes.items() if value is not None},
+        **changes_of(settings),
     )
     if as_json:
         return print_json(found.as_json())

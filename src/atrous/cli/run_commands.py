@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from atrous import flags
+from atrous.cli.recipe_flags import RecipeFlags, changes_of
 from atrous.cli.words import (
     Cache,
     CacheLimit,
@@ -21,6 +22,9 @@ from atrous.cli.words import (
     Layout,
     Masks,
     Quiet,
+    TrainList,
+    ValList,
+    Workers,
     print_json,
 )
 
@@ -54,55 +58,31 @@ def demo(
     return 0
 
 
-def train(  # noqa: PLR0913  (the flags are the recipe's fields, each with its own help)
+def train(  # noqa: PLR0913  (the recipe's flags are one argument; these are what a run hangs on beside it)
     data: Data,
     /,
     *,
     out: Annotated[Path | None, Parameter(help="The run's folder; runs/NAME-of-DATA without it.")] = None,
+    recipe: Annotated[str | None, Parameter(help="auto, which looks at the data, or a paper's (`atrous recipes`).")] = None,
     resume: Annotated[bool, Parameter(help="Go on with the run in --out; --epochs may grow.")] = False,
     overwrite: Annotated[bool, Parameter(help="Throw the run in --out away.")] = False,
-    model: Annotated[str | None, Parameter(help="The network (`atrous models`); deeplab_v3plus without it.")] = None,
-    encoder: Annotated[str | None, Parameter(help="The trunk: any timm name; resnet18 for deeplab_v3plus.")] = None,
-    pretrained: Annotated[str | None, Parameter(help="Start from published weights, a FILE of them, or a RUN.")] = None,
-    output_stride: Annotated[int | None, Parameter(help="8, 16 or 32: how dense the deepest map is.")] = None,
-    width: Annotated[float | None, Parameter(help="Channels, as a share of the paper's.")] = None,
-    options: Annotated[
-        list[str] | None, Parameter(name="--option", help="Another keyword of the network, like at_once=true.")
-    ] = None,
-    epochs: Annotated[int | None, Parameter(help="Passes over the training images.")] = None,
-    batch: Annotated[int | None, Parameter(help="Crops per step.")] = None,
-    crop: Annotated[str | None, Parameter(help="Size of a crop: 256 or 256x336 (height x width).")] = None,
-    learning_rate: Annotated[float | None, Parameter(alias="--lr", help="Rate at the peak.")] = None,
-    momentum: Annotated[float | None, Parameter(help="Momentum of SGD.")] = None,
-    weight_decay: Annotated[float | None, Parameter(help="Not applied to norms and biases.")] = None,
-    power: Annotated[float | None, Parameter(help="Of the poly schedule.")] = None,
-    warm_up: Annotated[int | None, Parameter(help="Steps until the rate has its peak.")] = None,
-    encoder_rate: Annotated[float | None, Parameter(help="The trunk's rate, as a share.")] = None,
-    augment: Annotated[Literal["none", "light", "strong"] | None, Parameter(help="How crops are varied.")] = None,
-    scale: Annotated[tuple[float, float] | None, Parameter(help="Smallest and largest zoom.")] = None,
-    crops: Annotated[
-        Literal["anywhere", "balanced", "foreground"] | None, Parameter(help="Where crops are taken.")
-    ] = None,
-    elastic: Annotated[float | None, Parameter(help="Elastic displacements, in pixels; U-Net's are 10.")] = None,
-    mosaic: Annotated[float | None, Parameter(help="Chance of a crop made of four images.")] = None,
-    copy_paste: Annotated[float | None, Parameter(help="Chance of objects put in from another image.")] = None,
-    compare: Annotated[Literal["resized", "grid"] | None, Parameter(help="Where the loss is taken.")] = None,
-    loss_weights: Annotated[
-        list[float] | None, Parameter(consume_multiple=True, help="One per output of a network with several losses.")
-    ] = None,
-    precision: Annotated[
-        Literal["auto", "float32", "bfloat16", "float16"] | None, Parameter(help="Of the network's arithmetic.")
-    ] = None,
-    seed: Annotated[int | None, Parameter(help="Same seed, same run.")] = None,
+    stop_after: Annotated[int | None, Parameter(help="End after so many epochs of this call; --resume goes on.")] = None,
+    seeds: Annotated[int | None, Parameter(help="Train so many runs, of --seed and the seeds after it.")] = None,
+    settings: RecipeFlags | None = None,
     classes: Classes = None,
     ignore: Ignore = None,
     labels: Labels = None,
     layout: Layout = None,
     masks: Masks = None,
+    train_list: TrainList = None,
+    val_list: ValList = None,
     device: Device = None,
-    workers: Annotated[int | None, Parameter(help="Processes that read images.")] = None,
+    workers: Workers = None,
     cache: Cache = None,
     cache_limit: CacheLimit = "16GB",
+    trackers: Annotated[
+        str | None, Parameter(help="Also log to these of Accelerate's, such as mlflow or wandb,mlflow.")
+    ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> int:
@@ -110,47 +90,25 @@ def train(  # noqa: PLR0913  (the flags are the recipe's fields, each with its o
     from atrous import verbs
     from atrous.console import watched
 
-    changes: dict[str, Any] = {
-        "model": model,
-        "encoder": encoder,
-        "pretrained": {None: None, "true": True}.get(pretrained, pretrained),
-        "output_stride": output_stride,
-        "width": width,
-        "options": flags.options_of(options),
-        "epochs": epochs,
-        "batch": batch,
-        "crop": flags.size_of(crop),
-        "learning_rate": learning_rate,
-        "momentum": momentum,
-        "weight_decay": weight_decay,
-        "power": power,
-        "warm_up": warm_up,
-        "encoder_rate": encoder_rate,
-        "augment": augment,
-        "scale": scale,
-        "crops": crops,
-        "elastic": elastic,
-        "mosaic": mosaic,
-        "copy_paste": copy_paste,
-        "compare": compare,
-        "loss_weights": None if loss_weights is None else tuple(loss_weights),
-        "precision": precision,
-        "seed": seed,
-    }
-    given = {name: value for name, value in changes.items() if value is not None}
     with watched(quiet=quiet) as listener:
         run = verbs.train(
             data,
             out=out,
+            recipe=recipe,
             resume=resume,
             overwrite=overwrite,
+            stop_after=stop_after,
+            seeds=seeds,
             device=device,
             workers=workers,
             cache=cache,
             cache_limit=flags.bytes_of(cache_limit),
+            trackers=tuple(flags.names_of(trackers) or ()),
+            train_list=train_list,
+            val_list=val_list,
             listener=listener,
             **flags.wishes(classes, ignore, labels, layout, masks),
-            **given,
+            **changes_of(settings),
         )
     if as_json:
         return print_json({"run": str(run), "scores": verbs.scores_of(run)})

@@ -24,6 +24,9 @@ Masks = Annotated[
     str | None,
     Parameter(help="Where an image's mask is, in a layout of your own: '{parent}/../masks/{stem}_mask.png'."),
 ]
+TrainList = Annotated[Path | None, Parameter(help="A file of the images to train on, one per line.")]
+ValList = Annotated[Path | None, Parameter(help="A file of the images to validate on, one per line.")]
+Workers = Annotated[int | None, Parameter(help="Processes that read images.")]
 Cache = Annotated[Path | None, Parameter(help="A folder for decoded images: each is decoded once.")]
 CacheLimit = Annotated[str, Parameter(help="How large it may become, such as 500MB or 16GB.")]
 Crf = Annotated[

@@ -95,6 +95,9 @@ LIGHT = Augmentation()
 NONE = replace(LIGHT, scale=(1.0, 1.0), flip=0.0, crops="middle", brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0)
 """The middle of the image as it is."""
 
+FLIP = replace(LIGHT, brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0)
+"""What the DeepLab papers do: zoom, flips left to right, and no changes of colour."""
+
 STRONG = replace(
     LIGHT,
     rotation=15.0,
@@ -111,7 +114,7 @@ STRONG = replace(
 )
 """For few images: also rotation, shear, perspective, gamma, noise, blur and JPEG's traces."""
 
-PRESETS = {"none": NONE, "light": LIGHT, "strong": STRONG}
+PRESETS = {"none": NONE, "flip": FLIP, "light": LIGHT, "strong": STRONG}
 """What `--augment` chooses from."""
 
 

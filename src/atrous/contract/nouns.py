@@ -1,8 +1,4 @@
-"""The seven nouns every room speaks: Sample, LabelSpace, Preprocessing, Geometry, Scorer, Prediction, Recipe.
-
-Sizes are (height, width). Inputs are never changed in place, and the same height and width come back for every
-height and width of at least one pixel. Inside the package classes are 0..n-1 and 255 is ignore, always.
-"""
+"""Six nouns of images: Sample, LabelSpace, Preprocessing, Geometry, Scorer, Prediction; and the error of bad files."""
 
 from __future__ import annotations
 
@@ -13,7 +9,7 @@ from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 IGNORE = 255
@@ -213,57 +209,3 @@ class Prediction:
     space: LabelSpace
     path: Path | None = None
     probabilities: NDArray[np.float32] | None = None
-
-
-@checked_dataclass(config=_FROZEN, kw_only=True)
-class Recipe:
-    """Everything that decides a training run, so that a variant is `dataclasses.replace(recipe, epochs=10)`.
-
-    `pretrained` is True for the encoder's published weights, a file of them, or a run or model folder to start from.
-    `options` are further keywords of the network's builder. `crop` is (height, width), or one number for a square; it
-    is rounded up to a size the network takes. `precision` `"auto"` is bfloat16 where the device has matrix units for
-    it, else float32. `crops` lie anywhere, about a pixel of a class that is drawn (`"balanced"`), or a third of them
-    about one that is not class 0 (`"foreground"`); `elastic` is in pixels of the crop (U-Net: 10); `mosaic` and
-    `copy_paste` are chances. `warm_up` is in steps, a tenth of the run at most. `compare` says where the loss is taken:
-    on logits resized to the labels, or on the network's own grid with the labels decimated. `loss_weights` has a weight
-    per output of a network that is trained on several, the main one first; without any, all are 1.
-    """
-
-    model: str = "deeplab_v3plus"
-    encoder: str | None = None
-    output_stride: Literal[8, 16, 32] | None = None
-    width: Annotated[float, Field(gt=0)] = 1.0
-    pretrained: bool | str = False
-    options: dict[str, Any] = Field(default_factory=dict)
-    crop: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = (256, 256)
-    batch: Annotated[int, Field(ge=1)] = 8
-    epochs: Annotated[int, Field(ge=1)] = 50
-    augment: Literal["none", "light", "strong"] = "light"
-    scale: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.5, 2.0)
-    crops: Literal["anywhere", "balanced", "foreground"] = "anywhere"
-    elastic: Annotated[float, Field(ge=0, le=1000)] = 0.0
-    mosaic: Annotated[float, Field(ge=0, le=1)] = 0.0
-    copy_paste: Annotated[float, Field(ge=0, le=1)] = 0.0
-    learning_rate: Annotated[float, Field(gt=0)] = 0.05
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    power: Annotated[float, Field(gt=0)] = 0.9
-    warm_up: Annotated[int, Field(ge=0)] = 100
-    encoder_rate: Annotated[float, Field(ge=0)] = 1.0
-    compare: Literal["resized", "grid"] = "resized"
-    loss_weights: tuple[Annotated[float, Field(ge=0)], ...] = ()
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    seed: Annotated[int, Field(ge=0)] = 0
-
-    @field_validator("crop", mode="before")
-    @classmethod
-    def _square(cls, crop: Any) -> Any:
-        return (crop, crop) if isinstance(crop, int) else crop
-
-    @model_validator(mode="after")
-    def _check(self) -> Recipe:
-        if self.scale[0] > self.scale[1]:
-            raise ValueError(f"scale {self.scale} is (smallest, largest)")
-        if self.loss_weights and not any(self.loss_weights):
-            raise ValueError(f"loss_weights {self.loss_weights} are all 0: nothing would be learnt")
-        return self
