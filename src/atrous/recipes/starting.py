@@ -1,7 +1,4 @@
-"""Recipes: what `train` does when nothing else is said, a function that returns a `Recipe`.
-
-A variant is `dataclasses.replace(standard("unet"), epochs=10)`.
-"""
+"""The recipe that `train` starts from when nothing else is said."""
 
 from __future__ import annotations
 
