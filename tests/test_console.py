@@ -35,6 +35,26 @@ def test_notes_and_epochs_are_lines_on_standard_error(capsys: pytest.CaptureFixt
     ]
 
 
+def test_what_is_not_as_it_should_be_stands_out(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hungry = Epoch(epoch=1, epochs=2, loss=0.5, images_per_second=12.0, scores=None, best=False, waited=0.456)
+    with console.watched() as listener:
+        listener(Note(text="the [step] waits", warning=True))
+        listener(hungry)
+    assert capsys.readouterr().err.splitlines() == [
+        "warning: the [step] waits",
+        "epoch 1/2  loss 0.500  12.0 images/s (waited for images 46 % of the time)",
+    ]
+    terminal = console.Console(
+        file=console.sys.stderr, force_terminal=True, color_system="standard", width=140, highlight=False
+    )
+    monkeypatch.setattr(console, "error_console", lambda: terminal)
+    with console.watched() as listener:
+        listener(Note(text="the [step] waits", warning=True))
+    assert "\x1b[1;33mwarning: the [step] waits" in capsys.readouterr().err
+
+
 def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with console.watched(quiet=True) as listener, console.counted("reading", quiet=True) as progress:
         for event in EVENTS:

@@ -70,6 +70,11 @@ def test_what_a_run_holds(run):
         "recipe.json",
         "split.json",
         "log.jsonl",
+        "fingerprint.json",
+        "environment.json",
+        "curves.png",
+        "samples/0001.jpg",
+        "samples/0002.jpg",
         *(f"best/{name}" for name in model),
         *(f"last/{name}" for name in {*model, "state.safetensors", "state.json"}),
     }
@@ -79,7 +84,10 @@ def test_what_a_run_holds(run):
     assert set(split) == {"train", "val"}
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in log] == [1, 2]
-    assert {"step", "loss", "images_per_second", "mean_iou", "pixel_accuracy", "iou"} <= set(log[0])
+    assert set(log[0]) == {
+        *("epoch", "step", "loss", "rate", "seconds", "waited", "images_per_second"),
+        *("mean_iou", "pixel_accuracy", "iou"),
+    }
     config = json.loads((run / "best" / "config.json").read_text())
     assert config["scores"]["mean_iou"] == max(line["mean_iou"] for line in log)
     assert config["versions"].keys() >= {"atrous", "torch", "python"}
@@ -88,7 +96,8 @@ def test_what_a_run_holds(run):
 
 def test_what_is_told(run, told):
     steps = len(json.loads((run / "split.json").read_text())["train"]) + 1
-    assert [type(event) for event in told] == [Note, Note, Note, *([*[Step] * (steps // 2), Epoch] * 2)]
+    quiet = [event for event in told if not isinstance(event, Note) or not event.warning]
+    assert [type(event) for event in quiet] == [Note, Note, Note, *([*[Step] * (steps // 2), Epoch] * 2)]
     assert told[0].text.startswith("deeplab_v3plus resnet18, 0.3 M parameters; 2 classes; ")
     assert "random weights; --pretrained would start the encoder from its published" in told[1].text
     assert told[2].text == (
@@ -183,6 +192,78 @@ def test_a_damaged_best_is_named(copy, data):
     (copy / "best" / "config.json").write_text("{")
     with pytest.raises(AtrousError, match=r"best/config.json: not readable JSON"):
         verbs.train(data, out=copy, resume=True, epochs=3, **OPTIONS)
+
+
+def test_stop_after_ends_cleanly_and_goes_on_to_the_bit(data, run, tmp_path):
+    out, told = tmp_path / "run", []
+    verbs.train(data, out=out, recipe=RECIPE, stop_after=1, listener=told.append, **OPTIONS)
+    assert told[-1].text == "stopped after epoch 1, as asked; --resume goes on"
+    assert len((out / "log.jsonl").read_text().splitlines()) == 1
+    verbs.train(data, out=out, resume=True, **OPTIONS)
+    for name in ("model.safetensors", "state.safetensors"):
+        torch.testing.assert_close(load_file(out / "last" / name), load_file(run / "last" / name), rtol=0, atol=0)
+    with pytest.raises(ValueError, match="stop_after 0 came; 1 epoch or more is accepted"):
+        verbs.train(data, out=tmp_path / "other", recipe=RECIPE, stop_after=0, **OPTIONS)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ema": 0.9, "measure_norm": 3, "optimizer": "adamw", "learning_rate": 0.001},
+        {"freeze": ("encoder",), "freeze_epochs": 1, "accumulate": 2, "clip": 1.0, "loss": "cross_entropy+dice"},
+        {"multi_scale": (0.5, 1.0), "crop": 65, "schedule": "cosine", "class_weights": "median", "freeze_norm": True},
+        {"model": "deeplab_v1", "encoder": "vgg16", "width": 1 / 32, "crop": 41, "steps": 5, "validate_every": 2},
+    ],
+)
+def test_everything_that_changes_resumes_to_the_bit(data, tmp_path, changes):
+    """A run that is killed in the middle of its second epoch ends as one that was left alone."""
+
+    class Killed(BaseException):
+        pass
+
+    def kill(event):
+        if isinstance(event, Step) and event.step == stop:
+            raise Killed
+
+    recipe, whole, out = replace(RECIPE, **changes), tmp_path / "whole", tmp_path / "killed"
+    steps = []
+    verbs.train(data, out=whole, recipe=recipe, listener=steps.append, **OPTIONS)
+    stop = max(event.step for event in steps if isinstance(event, Step)) // 2 + 1
+    with pytest.raises(Killed):
+        verbs.train(data, out=out, recipe=recipe, listener=kill, **OPTIONS)
+    verbs.train(data, out=out, resume=True, **OPTIONS)
+    for name in ("last/model.safetensors", "last/state.safetensors", "best/model.safetensors"):
+        torch.testing.assert_close(load_file(out / name), load_file(whole / name), rtol=0, atol=0)
+    logs = [[json.loads(line) for line in (each / "log.jsonl").read_text().splitlines()] for each in (out, whole)]
+    timed = {"seconds", "waited", "images_per_second"}
+    told = [[{key: value for key, value in line.items() if key not in timed} for line in log] for log in logs]
+    assert told[0] == told[1]
+
+
+def test_patience_ends_a_run_and_stays_ended(data, tmp_path):
+    told, out = [], tmp_path / "run"
+    recipe = replace(RECIPE, epochs=40, learning_rate=1e-9, patience=2)
+    verbs.train(data, out=out, recipe=recipe, listener=told.append, **OPTIONS)
+    done = [event.epoch for event in told if isinstance(event, Epoch)]
+    assert len(done) < 40
+    assert told[-1].text == "no better score for 2 epochs (--patience 2): stopped"
+
+
+def test_several_seeds_have_a_mean_and_a_deviation(data, tmp_path):
+    told, out = [], tmp_path / "runs"
+    recipe = replace(RECIPE, epochs=1, seed=3)
+    verbs.train(data, out=out, recipe=recipe, seeds=2, seed=3, listener=told.append, **OPTIONS)
+    assert sorted(path.name for path in out.iterdir()) == ["seed-3", "seed-4", "seeds.json"]
+    found = json.loads((out / "seeds.json").read_text())
+    values = [verbs.scores_of(out / name)["mean_iou"] for name in ("seed-3", "seed-4")]
+    assert found["scores"]["mean_iou"] == values
+    assert found["mean"]["mean_iou"] == pytest.approx(np.mean(values))
+    assert found["deviation"]["mean_iou"] == pytest.approx(np.std(values, ddof=1))
+    assert verbs.scores_of(out) == found
+    assert told[-1].text.startswith("2 runs, mean and deviation of their best epochs\nmean IoU ")
+    verbs.train(data, out=out, recipe=recipe, seeds=2, seed=3, resume=True, **OPTIONS)
+    with pytest.raises(ValueError, match="seeds 1 came; 2 or more runs have a deviation, and --seed chooses one"):
+        verbs.train(data, out=tmp_path / "one", recipe=recipe, seeds=1, **OPTIONS)
 
 
 @pytest.mark.parametrize("stop", [1, 3, 5])

@@ -17,10 +17,13 @@ _VERBS = (
     "evaluate",
     "import_weights",
     "inspect",
+    "list_runs",
     "load",
+    "lr_find",
     "predict",
     "refine",
     "train",
+    "tune",
 )
 _ROOMS = (
     "conformance",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,15 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+
+def is_main_process() -> bool:
+    """Return whether this is the process that speaks and writes, of those that a launcher has started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+_WAITED = 0.3
+"""The share of the time spent on waiting for images that is worth a word."""
 
 
 def error_console() -> Console:
@@ -67,7 +77,7 @@ class _Watch:
     def __call__(self, event: Any) -> None:
         kind = type(event).__name__
         if kind == "Note":
-            self.console.print(event.text, markup=False)
+            _tell(self.console, event)
         elif kind == "Step":
             speed = (self.bar.tasks[0].speed or 0.0) * event.images
             state = f"loss {event.loss:.3f}  rate {event.rate:.4f}  {speed:.1f} images/s"
@@ -76,9 +86,22 @@ class _Watch:
             self.console.print(epoch_line(event), markup=False)
 
 
+def _tell(console: Console, note: Any) -> None:
+    """Print a note; a warning stands out by its first word, and on a terminal by its colour."""
+    if note.warning:
+        console.print(f"warning: {note.text}", markup=False, style="bold yellow")
+    else:
+        console.print(note.text, markup=False)
+
+
 def epoch_line(event: Any) -> str:
-    """Return one line on an epoch: loss, speed, and the scores on `val` where there are any."""
+    """Return one line on an epoch: loss, speed, and the scores on `val` where there are any.
+
+    It says how much of the time went by in waiting for images where that was more than 30 %.
+    """
     line = f"epoch {event.epoch}/{event.epochs}  loss {event.loss:.3f}  {event.images_per_second:.1f} images/s"
+    if event.waited > _WAITED:
+        line += f" (waited for images {100 * event.waited:.0f} % of the time)"
     if event.scores is not None:
         line += f"  mean IoU {100 * event.scores.mean_iou:.2f}  pixel accuracy {100 * event.scores.pixel_accuracy:.2f}"
     return line + ("  (best)" if event.best else "")

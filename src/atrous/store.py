@@ -318,8 +318,11 @@ def plain(value: Any) -> Any:
 def read_recipe(run: Path) -> Recipe:
     """Return the recipe a run was started with."""
     path = run / "recipe.json"
+    values = read_json(path)
+    if not isinstance(values, dict):
+        raise AtrousError(f"{path}: no settings are in it; is it the recipe.json of another program?")
     try:
-        return _validated(Recipe, read_json(path))
+        return _validated(Recipe, values)
     except ValidationError as error:
         raise AtrousError(f"{path}: {explained(error)}") from error
 

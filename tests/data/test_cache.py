@@ -51,7 +51,12 @@ def same(one, other):
 def decoded(monkeypatch):
     """The names that were decoded, in order."""
     names = []
-    monkeypatch.setattr(cache, "read_sample", lambda pair, space: names.append(pair.name) or read_sample(pair, space))
+
+    def counted(pair, space, **options):
+        names.append(pair.name)
+        return read_sample(pair, space, **options)
+
+    monkeypatch.setattr(cache, "read_sample", counted)
     return names
 
 
@@ -265,3 +270,16 @@ def test_voxels_that_changed_beside_their_header_are_read_again(tmp_path):
     (tmp_path / "a.raw").write_bytes(b"\1" * 24)
     os.utime(tmp_path / "a.raw", ns=(1, 1))
     assert cached(tmp_path / "cache", [pair], SPACE)(pair).image.min() == 1
+
+
+def test_instances_are_held_where_they_are_asked_for(pairs, tmp_path):
+    space = LabelSpace(names=("background", "object"), encoding="instances", ignore=None)
+    path = tmp_path / "numbers.png"
+    write_image(path, np.uint16([[0, 1, 1, 700], [2, 2, 0, 700]]))
+    pair = Pair("numbers", path, path)
+    for instances in (False, True, False, True):  # one after the other, in one folder
+        reader = cached(tmp_path / "cache", [pair], space, instances=instances)
+        for _ in range(2):
+            same(reader(pair), read_sample(pair, space, instances=instances))
+        assert (reader(pair).instances is not None) == instances
+    assert reader(pair).instances.tolist() == [[0, 1, 1, 700], [2, 2, 0, 700]]

@@ -207,7 +207,8 @@ def test_fingerprint(tmp_path):
     told = json.loads(json.dumps(fingerprint(dataset)))
     assert told["sizes"] == {"minimum": [1, 60], "median": [1, 60], "maximum": [1, 60]}
     assert (told["channels"], told["dtypes"]) == ([1], ["uint16"])
-    assert told["classes"][1] == {"name": "class 1", "pixels": 60, "images": 3, "share": 1 / 3}
+    every, learnt = {"pixels": 60, "images": 3, "share": 1 / 3}, {"learnt": 40, "among": 120}  # 2 of 3 are to train on
+    assert told["classes"][1] == {"name": "class 1", **every, **learnt}
     np.testing.assert_allclose([told["mean"][0], told["std"][0]], [deep.mean(), deep.std()])
     values = np.concatenate([deep[0]] * len(dataset.splits["train"]))
     np.testing.assert_allclose([told["low"], told["high"]], np.percentile(values, (0.5, 99.5)))

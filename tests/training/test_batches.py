@@ -33,10 +33,10 @@ def order_of(count, *, epoch=0, skip=0, batch=3, seed=0, shard=(0, 1)):
 
 def test_an_epoch_is_a_permutation():
     batches = order_of(9)
-    assert sorted(index for batch in batches for _, index in batch) == list(range(9))
-    assert all(epoch == 0 for batch in batches for epoch, _ in batch)
+    assert sorted(index for batch in batches for _, index, *_ in batch) == list(range(9))
+    assert all(epoch == 0 for batch in batches for epoch, *_ in batch)
     assert batches == order_of(9)
-    indices = [[index for batch in order_of(9, epoch=epoch) for _, index in batch] for epoch in range(4)]
+    indices = [[index for batch in order_of(9, epoch=epoch) for _, index, *_ in batch] for epoch in range(4)]
     assert len({tuple(each) for each in indices}) == 4
     assert batches != order_of(9, seed=1)
 
@@ -46,7 +46,7 @@ def test_the_last_batch_is_filled_up(count, batch, steps):
     batches = order_of(count, batch=batch)
     assert len(batches) == len(Order(count, batch=batch, seed=0)) == steps
     assert {len(each) for each in batches} == {batch}
-    assert {index for each in batches for _, index in each} == set(range(count))
+    assert {index for each in batches for _, index, *_ in each} == set(range(count))
 
 
 @pytest.mark.parametrize("skip", [0, 1, 2, 3])
@@ -60,6 +60,41 @@ def test_shards_partition_every_batch():
     for batch, *parts in zip(whole, *shards, strict=True):
         assert {len(part) for part in parts} == {2}
         assert sorted(item for part in parts for item in part) == sorted(batch)
+
+
+def test_a_step_is_several_batches_that_partition_its_crops():
+    whole = [item for batch in order_of(14, batch=6) for item in batch]
+    order = Order(14, batch=3, accumulate=2, seed=0)
+    assert (len(order), order.steps) == (6, 3)
+    assert [len(batch) for batch in order] == [3] * 6
+    assert [item for batch in order for item in batch] == whole
+    order.skip = 2
+    assert [item for batch in order for item in batch] == whole[12:]
+
+
+def test_a_sample_that_comes_again_in_an_epoch_is_another_crop():
+    first, again = order_of(2, batch=4)[0][0], order_of(2, batch=4)[0][2]
+    assert (first.index, first.turn, again.turn) == (again.index, 0, 1)
+    given = crops()
+    assert not torch.equal(given[first].images, given[again].images)
+
+
+def test_every_step_draws_one_of_the_sizes():
+    sizes = ((9, 9), (17, 17), (25, 25))
+    order = Order(40, batch=2, accumulate=2, seed=0, sizes=sizes)
+    drawn_sizes = [{item.size for item in batch} for batch in order]
+    assert all(len(each) == 1 for each in drawn_sizes)
+    assert [drawn_sizes[i] == drawn_sizes[i + 1] for i in range(0, 20, 2)] == [True] * 10  # both batches of a step
+    assert set.union(*drawn_sizes) == set(sizes)
+    batch = next(iter(loader(replace(crops(), sizes=((9, 9), (25, 25))), workers=0)))
+    assert batch.images.shape[2:] in ((9, 9), (25, 25))
+    assert batch.images.shape[2:] == batch.labels.shape[1:]
+
+
+def test_labels_are_counted():
+    batch = next(iter(loader(crops(), workers=0)))
+    assert torch.equal(batch.seen, torch.bincount(batch.labels.flatten().long(), minlength=256))
+    assert batch.indices.shape == (3,)
 
 
 def test_workers_change_nothing():
@@ -86,13 +121,13 @@ def test_items_are_a_function_of_seed_epoch_and_index():
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.float32])
 def test_items_are_tensors_a_network_takes(dtype):
-    image, labels = crops(channels=4, read=partial(drawn, channels=4, dtype=dtype))[(0, 0)]
+    image, labels, *_ = crops(channels=4, read=partial(drawn, channels=4, dtype=dtype))[(0, 0)]
     assert image.dtype == (torch.uint8 if dtype == np.uint8 else torch.float32)
     assert (image.shape, labels.shape, labels.dtype) == ((4, 17, 17), (17, 17), torch.uint8)
 
 
 def test_grey_is_repeated_for_a_network_of_three():
-    image, _ = crops(read=partial(drawn, channels=1))[(0, 0)]
+    image, *_ = crops(read=partial(drawn, channels=1))[(0, 0)]
     assert image.shape == (3, 17, 17)
     assert torch.equal(image[0], image[2])
 
@@ -151,7 +186,7 @@ def test_a_transform_comes_before_the_crop():
     def white(sample, random):
         return Sample(image=np.full((40, 40, 3), 255, np.uint8), labels=np.full((40, 40), 7, np.uint8))
 
-    image, labels = replace(crops(augment="none"), transform=white)[(0, 0)]
+    image, labels, *_ = replace(crops(augment="none"), transform=white)[(0, 0)]
     assert (image == 255).all()
     assert (labels == 7).all()
     with pytest.raises(ValueError, match="a sample without labels came"):
@@ -177,7 +212,7 @@ def test_limits_are_the_range_of_gamma_and_noise():
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 5])
 def test_planes_are_the_transposed_image(channels):
-    image, _ = crops(channels=channels, read=partial(drawn, channels=channels), augment="none", crop=(20, 24))[(0, 1)]
+    image, *_ = crops(channels=channels, read=partial(drawn, channels=channels), augment="none", crop=(20, 24))[(0, 1)]
     np.testing.assert_array_equal(image.numpy(), drawn(1, channels=channels).image.transpose(2, 0, 1))
 
 

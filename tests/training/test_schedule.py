@@ -1,11 +1,92 @@
-"""The rate's course, and that every parameter is in exactly one group with the right decay."""
+"""The rate's course, against PyTorch's own where it has the same."""
+
+import math
 
 import pytest
 import torch
-from torch import nn
 
-from atrous.models import build
-from atrous.training import parameter_groups, poly
+from atrous.contract import Recipe
+from atrous.training.schedule import factor, poly
+
+TOTAL = 40
+SCHEDULES = ["poly", "cosine", "one_cycle", "steps", "constant"]
+
+
+def course(total=TOTAL, **changes):
+    recipe = Recipe(**{"warm_up": 0, **changes})
+    return [factor(recipe, step, total=total) for step in range(total)]
+
+
+def theirs(name, **words):
+    """Return the course of a scheduler of PyTorch's, whose peak rate is 1."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    scheduler = getattr(torch.optim.lr_scheduler, name)(optimizer, **words)
+    rates = []
+    for _ in range(TOTAL):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return rates
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "words"),
+    [
+        ({"schedule": "poly"}, "PolynomialLR", {"total_iters": TOTAL, "power": 0.9}),
+        ({"schedule": "poly", "power": 2.0}, "PolynomialLR", {"total_iters": TOTAL, "power": 2.0}),
+        ({"schedule": "cosine"}, "CosineAnnealingLR", {"T_max": TOTAL}),
+        ({"schedule": "steps", "drop": 0.3, "drop_every": 7}, "StepLR", {"step_size": 7, "gamma": 0.3}),
+        ({"schedule": "constant"}, "ConstantLR", {"factor": 1.0}),
+    ],
+)
+def test_as_pytorch_has_it(changes, name, words):
+    assert course(**changes) == pytest.approx(theirs(name, **words), rel=1e-9)
+
+
+def test_one_cycle_rises_as_pytorchs_linear_one_and_falls_as_its_cosine():
+    ours, top = course(schedule="one_cycle"), 11
+    words = {"max_lr": 1.0, "total_steps": TOTAL, "cycle_momentum": False, "final_div_factor": 1e4 / 25}
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    for strategy, part in (("linear", slice(0, top + 1)), ("cos", slice(top, TOTAL))):
+        scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, anneal_strategy=strategy, **words)
+        rates = [scheduler.get_last_lr()[0]]
+        for _ in range(TOTAL - 1):
+            optimizer.step()
+            scheduler.step()
+            rates += scheduler.get_last_lr()
+        assert ours[part] == pytest.approx(rates[part], rel=1e-9)
+    assert ours[0] == pytest.approx(1 / 25)
+    assert ours[top] == 1
+    assert ours[-1] == pytest.approx(1e-4)
+
+
+@pytest.mark.parametrize("schedule", ["poly", "cosine", "steps", "constant"])
+def test_warm_up_rises_in_a_line_for_a_tenth_of_the_run_at_most(schedule):
+    plain = course(schedule=schedule, total=100)
+    for asked, taken in ((4, 4), (1000, 10)):
+        shares = [a / b for a, b in zip(course(schedule=schedule, total=100, warm_up=asked), plain, strict=True)]
+        assert shares == pytest.approx([min(1, (step + 1) / (taken + 1)) for step in range(100)])
+
+
+def test_one_cycle_has_no_other_warm_up():
+    assert course(schedule="one_cycle", warm_up=1000) == course(schedule="one_cycle")
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("total", [1, 2, 3, 4, 7])
+def test_the_shortest_runs_learn(schedule, total):
+    factors = course(schedule=schedule, total=total, warm_up=100)
+    assert all(0 <= each <= 1 for each in factors)
+    assert max(factors) > 0.75  # one cycle's peak lies between two steps
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_at_the_end_and_after_it_nothing_rises_or_breaks(schedule):
+    recipe = Recipe(schedule=schedule, drop=0.0)
+    last = factor(recipe, TOTAL, total=TOTAL)
+    for step in (TOTAL + 1, 10 * TOTAL, 10**9):
+        assert 0 <= factor(recipe, step, total=TOTAL) <= last
+        assert math.isfinite(factor(recipe, step, total=TOTAL))
 
 
 def test_poly():
@@ -14,44 +95,8 @@ def test_poly():
     assert poly(11, total=10) == 0
     assert poly(5, total=10) == pytest.approx(0.5**0.9)
     assert poly(5, total=10, power=2) == pytest.approx(0.25)
-    course = [poly(step, total=50) for step in range(51)]
-    assert course == sorted(course, reverse=True)
 
 
-def test_warm_up_rises_in_a_line_and_ends():
+def test_poly_warms_up_by_itself():
     factors = [poly(step, total=1000, warm_up=4) / poly(step, total=1000) for step in range(7)]
     assert factors == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1, 1])
-
-
-@pytest.mark.parametrize("model", ["deeplab_v3plus", "unet", "fcn32s", "fcn8s"])
-def test_every_trainable_parameter_exactly_once(model):
-    options = {"encoder": "resnet18"} if model == "deeplab_v3plus" else {}
-    net = build(model, 3, width=1 / 16, **options)
-    next(iter(net.parameters())).requires_grad_(False)
-    groups = parameter_groups(net, rate=0.1, encoder_rate=0.5, weight_decay=0.01)
-    inside = [id(parameter) for group in groups for parameter in group["params"]]
-    assert sorted(inside) == sorted(id(parameter) for parameter in net.parameters() if parameter.requires_grad)
-    torch.optim.SGD(groups, lr=0.1)
-
-
-def test_decay_and_rates():
-    net = build("deeplab_v3plus", 3, encoder="resnet18", width=1 / 16)
-    groups = parameter_groups(net, rate=0.1, encoder_rate=0.5, weight_decay=0.01)
-    found = {group["name"]: group for group in groups}
-    assert sorted(found) == ["encoder", "encoder, not decayed", "head", "head, not decayed"]
-    names = {id(parameter): name for name, parameter in net.named_parameters()}
-    for name, group in found.items():
-        decayed, encoder = not name.endswith("not decayed"), name.startswith("encoder")
-        assert group["weight_decay"] == (0.01 if decayed else 0)
-        assert group["lr"] == group["peak"] == pytest.approx(0.05 if encoder else 0.1)
-        for parameter in group["params"]:
-            assert names[id(parameter)].startswith("encoder.") == encoder
-            assert (parameter.ndim > 1) == decayed, names[id(parameter)]
-
-
-def test_norms_of_every_kind_are_not_decayed():
-    net = nn.Sequential(nn.Conv2d(1, 4, 1), nn.GroupNorm(2, 4), nn.LayerNorm([4, 2, 2]), nn.BatchNorm2d(4))
-    groups = parameter_groups(net, rate=1, encoder_rate=1, weight_decay=0.1)
-    decayed = [parameter for group in groups if group["weight_decay"] for parameter in group["params"]]
-    assert len(decayed) == 1
-    assert decayed[0] is net[0].weight

@@ -5,7 +5,10 @@ import torch
 from torch import nn
 
 from atrous.layers.norm import BatchNorm, FrozenBatchNorm
-from atrous.training import measured_statistics
+from atrous.models import build
+from atrous.models.multiscale import MultiScale
+from atrous.training.freezing import set_modes
+from atrous.training.statistics import check_measurable, measured_statistics
 
 
 def batches(count=5, size=(4, 3, 6, 5), seed=0):
@@ -101,6 +104,49 @@ def test_what_cannot_be_measured_changes_nothing(given, words):
     assert module.training
     assert module[1].momentum == 0.1
     assert not module[5]._forward_pre_hooks
+
+
+def test_a_norm_whose_scale_does_not_learn_stays():
+    module = net()
+    module[1].requires_grad_(False)
+    before = state(module)
+    measured_statistics(module, batches())
+    after = state(module)
+    assert {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])} == {"5"}
+
+
+def test_all_frozen():
+    module = net()
+    set_modes(module, freeze_norm=True)
+    with pytest.raises(ValueError, match="Sequential has only frozen batch norms: there is nothing to measure"):
+        measured_statistics(module, batches())
+
+
+def test_synchronised_norms_are_measured():
+    module = nn.SyncBatchNorm.convert_sync_batchnorm(nn.Sequential(nn.BatchNorm2d(3)))
+    assert list(check_measurable(module)) == ["0"]
+
+
+def test_passes_at_several_scales_all_count():
+    module = MultiScale(build("deeplab_v2", 2, encoder="resnet50_caffe", norm="batch", width=1 / 32), (1, 0.5))
+    given = [torch.randn(2, 3, 65, 65, generator=torch.Generator().manual_seed(seed)) for seed in range(2)]
+    first = module.net.encoder
+    norm = next(each for each in first.modules() if isinstance(each, nn.BatchNorm2d))
+    seen = []
+    norm.register_forward_hook(lambda _module, inputs, _output: seen.append(inputs[0].mean((0, 2, 3))))
+    assert measured_statistics(module, given) == 2
+    assert len(seen) == 4
+    torch.testing.assert_close(norm.running_mean, torch.stack(seen).mean(0))
+
+
+def test_what_only_training_looks_at_is_not_reached():
+    module = build("deeplab_v3", 2, encoder="resnet18", width=1 / 16, auxiliary=True)
+    before = state(module)
+    measured_statistics(module, [torch.randn(2, 3, 64, 64)])
+    after = state(module)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert not any(name.startswith("auxiliary.") for name in changed)
 
 
 @pytest.mark.parametrize(

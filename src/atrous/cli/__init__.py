@@ -12,8 +12,10 @@ from cyclopts import App, CycloptsError, Parameter
 from atrous import __version__, flags
 from atrous.cli.data_commands import bench_data, convert, inspect
 from atrous.cli.image_commands import predict, refine
-from atrous.cli.network_commands import describe, doctor, import_weights, models
-from atrous.cli.run_commands import crf_tune, demo, evaluate, train
+from atrous.cli.listing_commands import runs
+from atrous.cli.network_commands import describe, doctor, import_weights, models, recipes
+from atrous.cli.run_commands import crf_tune, demo, evaluate, lr_find, train
+from atrous.cli.tune_command import tune
 
 app = App(
     name="atrous",
@@ -26,11 +28,12 @@ app = App(
 )
 
 _TRAINING = ("torch", "timm", "accelerate", "tensorboard")
+_GOES_ON = {"train": "; a run goes on with --resume", "tune": "; the same command goes on with the search"}
 
-for _command in (demo, inspect, convert, bench_data, train, evaluate, predict, refine, crf_tune):
+for _command in (demo, inspect, convert, bench_data, lr_find, train, tune, runs, evaluate, predict, refine, crf_tune):
     app.command(_command)
 app.command(import_weights, name="import")
-for _about in (describe, models, doctor):
+for _about in (describe, models, recipes, doctor):
     app.command(_about)
 
 
@@ -52,7 +55,7 @@ def _run(arguments: list[str]) -> int:
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  (so that nothing fails when Python ends)
         code = 0
     except KeyboardInterrupt:
-        resumable = "; a run goes on with --resume" if arguments[:1] == ["train"] else ""
+        resumable = _GOES_ON.get("".join(arguments[:1]), "")
         print(f"interrupted{resumable}", file=sys.stderr)
         code = 130
     except Exception as error:

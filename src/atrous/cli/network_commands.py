@@ -1,4 +1,4 @@
-"""The commands for networks and the installation: import, describe, models, doctor."""
+"""The commands for networks and the installation: import, describe, models, recipes, doctor."""
 
 from __future__ import annotations
 
@@ -99,6 +99,21 @@ def models(*, as_json: Json = False) -> int:
         return print_json(rows)
     for row in rows:
         print(f"{row['name']:<16}{row['summary']}")
+    return 0
+
+
+def recipes(
+    name: Annotated[str | None, Parameter(help="One of them, whose every number is shown with its source.")] = None,
+    /,
+    *,
+    as_json: Json = False,
+) -> int:
+    """List the papers' recipes, for `train --recipe NAME`; with a name, what it sets, and where each number is from."""
+    from atrous.recipes import naming
+
+    if as_json:
+        return print_json(naming.described() if name is None else naming.cited(name))
+    print(naming.listed() if name is None else naming.as_text(name))
     return 0
 
 

@@ -50,7 +50,9 @@ class RecipeFlags:
     hard_pixels: Annotated[float | None, _flag("Share of pixels that the loss hard_pixels keeps.")] = None
     tversky: Annotated[tuple[float, float] | None, _flag("Weights of false positives and false negatives.")] = None
     separation: Annotated[float | None, _flag("Weight of the gaps between objects; U-Net's is 10.")] = None
-    reduction: Annotated[Literal["mean", "sum"] | None, _flag("Of the loss, over pixels; Caffe's sum wants tiny rates.")] = None
+    reduction: Annotated[
+        Literal["mean", "sum"] | None, _flag("Of the loss, over pixels; Caffe's sum wants tiny rates.")
+    ] = None
     compare: Annotated[Literal["resized", "grid"] | None, _flag("Where the loss is taken.")] = None
     loss_weights: Annotated[
         list[float] | None, _flag("One per output of a network with several losses.", consume_multiple=True)
@@ -95,7 +97,7 @@ def changes_of(given: RecipeFlags | None) -> dict[str, Any]:
         return {}
     values = {field.name: getattr(given, field.name) for field in fields(given)}
     read = {
-        "pretrained": lambda text: True if text == "true" else text,
+        "pretrained": lambda text: {"true": True, "false": False}.get(text, text),
         "options": flags.options_of,
         "crop": flags.size_of,
         "class_weights": flags.class_weights_of,

@@ -1,4 +1,4 @@
-"""The commands for training runs: demo, train, evaluate, crf-tune."""
+"""The commands for training runs: demo, train, lr-find, evaluate, crf-tune."""
 
 from __future__ import annotations
 
@@ -63,10 +63,12 @@ def train(  # noqa: PLR0913  (the recipe's flags are one argument; these are wha
     /,
     *,
     out: Annotated[Path | None, Parameter(help="The run's folder; runs/NAME-of-DATA without it.")] = None,
-    recipe: Annotated[str | None, Parameter(help="auto, which looks at the data, or a paper's (`atrous recipes`).")] = None,
+    recipe: Annotated[
+        str | None, Parameter(help="auto, which looks at the data, or a paper's (`atrous recipes`).")
+    ] = None,
     resume: Annotated[bool, Parameter(help="Go on with the run in --out; --epochs may grow.")] = False,
     overwrite: Annotated[bool, Parameter(help="Throw the run in --out away.")] = False,
-    stop_after: Annotated[int | None, Parameter(help="End after so many epochs of this call; --resume goes on.")] = None,
+    stop_after: Annotated[int | None, Parameter(help="End after so many epochs; --resume goes on.")] = None,
     seeds: Annotated[int | None, Parameter(help="Train so many runs, of --seed and the seeds after it.")] = None,
     settings: RecipeFlags | None = None,
     classes: Classes = None,
@@ -88,9 +90,9 @@ def train(  # noqa: PLR0913  (the recipe's flags are one argument; these are wha
 ) -> int:
     """Train a network on a folder of images and masks. Ctrl-C leaves a run that --resume goes on with."""
     from atrous import verbs
-    from atrous.console import watched
+    from atrous.console import is_main_process, watched
 
-    with watched(quiet=quiet) as listener:
+    with watched(quiet=quiet or not is_main_process()) as listener:
         run = verbs.train(
             data,
             out=out,
@@ -110,11 +112,72 @@ def train(  # noqa: PLR0913  (the recipe's flags are one argument; these are wha
             **flags.wishes(classes, ignore, labels, layout, masks),
             **changes_of(settings),
         )
+    if not is_main_process():
+        return 0
     if as_json:
         return print_json({"run": str(run), "scores": verbs.scores_of(run)})
+    if seeds is not None:
+        print(f"runs in {run}: a folder each, and seeds.json")
+        return 0
     held_out = verbs.scores_of(run) is not None
     following = f"evaluate {run} {data}" if held_out else f"evaluate {run} {data} --split train (none were held out)"
     print(f"run in {run}: best/ and last/; next: atrous {following}")
+    return 0
+
+
+def lr_find(  # noqa: PLR0913  (what `train` takes that decides the loss)
+    data: Data,
+    /,
+    *,
+    recipe: Annotated[
+        str | None, Parameter(help="auto, which looks at the data, or a paper's (`atrous recipes`).")
+    ] = None,
+    smallest: Annotated[float | None, Parameter(help="The first rate; 1e-6 for SGD.")] = None,
+    largest: Annotated[float | None, Parameter(help="The last rate; 1 for SGD.")] = None,
+    plot: Annotated[Path | None, Parameter(help="A file for the loss over the rate.")] = None,
+    settings: RecipeFlags | None = None,
+    classes: Classes = None,
+    ignore: Ignore = None,
+    labels: Labels = None,
+    layout: Layout = None,
+    masks: Masks = None,
+    train_list: TrainList = None,
+    val_list: ValList = None,
+    device: Device = None,
+    workers: Workers = None,
+    cache: Cache = None,
+    cache_limit: CacheLimit = "16GB",
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> int:
+    """Search the learning rate: --steps steps (100) at ever larger ones, until the loss grows. Nothing is stored."""
+    from atrous import verbs
+    from atrous.console import counted
+
+    changes = changes_of(settings)
+    with counted("searching", quiet=quiet) as progress:
+        found = verbs.lr_find(
+            data,
+            recipe=recipe,
+            steps=changes.pop("steps", 100),
+            smallest=smallest,
+            largest=largest,
+            plot=plot,
+            device=device,
+            workers=workers,
+            cache=cache,
+            cache_limit=flags.bytes_of(cache_limit),
+            train_list=train_list,
+            val_list=val_list,
+            progress=progress,
+            **flags.wishes(classes, ignore, labels, layout, masks),
+            **changes,
+        )
+    if as_json:
+        return print_json(found.as_json())
+    print(found.as_text())
+    if found.suggested is not None:
+        print(f"\nnext: atrous train {data} --lr {found.suggested:.2g}, and the flags given here")
     return 0
 
 

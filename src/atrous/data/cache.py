@@ -8,11 +8,10 @@ are written as a file is, which fails where the disk is full: at a write into th
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -25,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atrous.contract import AtrousError, LabelSpace, Sample
+from atrous.data.locking import locked
 from atrous.data.pairs import Pair, refuse_repeated
 from atrous.data.parts import path_of, paths_of
 from atrous.data.samples import read_sample
@@ -52,20 +52,24 @@ class Cache:
     rows: dict[str, int]
     limit: int
     token: str
+    instances: bool = True
 
     def __call__(self, pair: Pair) -> Sample:
         """Return the sample of a pair; raises `AtrousError` as `read_sample` does."""
         try:
             index, samples = _mapped(self.folder, self.token)
         except OSError:  # thrown away by a run with other data
-            return read_sample(pair, self.space)
+            return self._read(pair)
         row = index[self.rows[pair.name]]
         if row["ready"] and (stored := _stored(samples, row, pair, self.token)) is not None:
             return stored
-        sample = read_sample(pair, self.space)
+        sample = self._read(pair)
         if sample.labels is not None and sample.image.dtype in _DTYPES and not row["ready"]:
             self._keep(sample, row)
         return sample
+
+    def _read(self, pair: Pair) -> Sample:
+        return read_sample(pair, self.space, instances=self.instances)
 
     def _keep(self, sample: Sample, row: Any) -> None:
         data = b"".join(np.ascontiguousarray(array).tobytes() for array in _arrays(sample))
@@ -84,11 +88,19 @@ class Cache:
         row["ready"] = 1
 
 
-def cached(folder: str | Path, pairs: Sequence[Pair], space: LabelSpace, *, limit: int = 16_000_000_000) -> Cache:
+def cached(
+    folder: str | Path,
+    pairs: Sequence[Pair],
+    space: LabelSpace,
+    *,
+    limit: int = 16_000_000_000,
+    instances: bool = True,
+) -> Cache:
     """Return the cache of these pairs in a folder, in place of any of other pairs, classes or another limit.
 
     A pair whose files have changed since is decoded again. `limit` is in bytes; nine tenths of the free disk space are
-    taken at most.
+    taken at most. `instances` are held as `read_sample` returns them, four bytes a pixel; a cache with them is another
+    than one without.
 
     Raises `ValueError` for a limit below one, `AtrousError` for a folder that holds other files or cannot be written,
     and for two pairs of one name.
@@ -104,14 +116,20 @@ def cached(folder: str | Path, pairs: Sequence[Pair], space: LabelSpace, *, limi
     if limit < 1:
         raise ValueError(f"a cache of {limit} bytes came; give 1 or more, or no cache")
     refuse_repeated(pairs)
-    head = {"version": _VERSION, "limit": limit, "space": _identity(space), "names": _names(pairs)}
+    head = {
+        "version": _VERSION,
+        "limit": limit,
+        "space": _identity(space),
+        "names": _names(pairs),
+        "instances": instances,
+    }
     place = Path(folder) / f"cache-{_hash(json.dumps(head))[:16]}"
     try:
         _refuse_strange(Path(folder))
         token = _token(place, head) or _made(place, head, len(pairs))
     except OSError as error:
         raise AtrousError(f"{folder}: no cache can be made there ({error.strerror}). Name another folder.") from error
-    cache = Cache(place, space, {pair.name: row for row, pair in enumerate(pairs)}, limit, token)
+    cache = Cache(place, space, {pair.name: row for row, pair in enumerate(pairs)}, limit, token, instances)
     _forget_changed(cache, pairs)
     return cache
 
@@ -257,7 +275,7 @@ def _sound(samples: Any, start: int, end: int, check: int, token: str) -> bool:
 
 def _taken(folder: Path, size: int, limit: int) -> int | None:
     """Take `size` bytes, in whole 64s, and return where they begin; None where they do not fit."""
-    with (folder / "used.bin").open("r+b") as file, _locked(file):
+    with (folder / "used.bin").open("r+b") as file, locked(file):
         used = int.from_bytes(file.read(8), "little")
         if used + size > min(limit, (folder / "samples.bin").stat().st_size):
             return None
@@ -265,32 +283,3 @@ def _taken(folder: Path, size: int, limit: int) -> int | None:
         file.write((used + -(-size // 64) * 64).to_bytes(8, "little"))
         file.flush()
     return used
-
-
-@contextmanager
-def _locked(file: Any) -> Iterator[None]:
-    """Keep other processes out of the block; the system lets go of the lock when a process dies."""
-    lock, unlock = _lock_functions()
-    lock(file)
-    try:
-        yield
-    finally:
-        file.flush()
-        unlock(file)
-
-
-def _lock_functions() -> tuple[Callable[[Any], None], Callable[[Any], None]]:
-    if os.name == "nt":
-        import msvcrt  # has no name to the type checker on other systems
-
-        system: Any = msvcrt
-
-        def change(file: Any, mode: int) -> None:
-            file.seek(0)
-            system.locking(file.fileno(), mode, 8)
-            file.seek(0)
-
-        return lambda file: change(file, system.LK_LOCK), lambda file: change(file, system.LK_UNLCK)
-    import fcntl
-
-    return lambda file: fcntl.flock(file, fcntl.LOCK_EX), lambda file: fcntl.flock(file, fcntl.LOCK_UN)

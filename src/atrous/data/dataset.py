@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
@@ -13,11 +13,14 @@ from pydantic import ValidationError
 from atrous.contract import IGNORE, AtrousError, Colour, Encoding, LabelSpace
 from atrous.data.census import MaskCensus, Progress, count_mask, in_threads
 from atrous.data.found import Found, Problem
+from atrous.data.geotiff import georeferenced
 from atrous.data.layouts import recognise
+from atrous.data.listed_splits import splits_by_lists
 from atrous.data.names import composed
-from atrous.data.pairs import Pair, refuse_repeated, refuse_unpaired, split_by_hash
+from atrous.data.pairs import Matched, Pair, refuse_repeated, refuse_unpaired, split_by_hash
 from atrous.data.samples import decode, read_sample
 from atrous.data.spaces import GREY_TOLD, OBJECTS_TOLD, complaint, space_as_wished, work_out_space
+from atrous.data.volumes import sliced
 from atrous.data.wishes import Wishes, wished
 
 _COSTS_A_PAIR = ("unreadable-file", "size-differs", "axes-swapped", "orientation-differs", "place-differs")
@@ -50,6 +53,8 @@ def open_dataset(
     masks: str | None = None,
     space: LabelSpace | None = None,
     split: Mapping[str, Sequence[str]] | None = None,
+    train_list: str | Path | None = None,
+    val_list: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
     """Return the dataset in a folder: the layout is recognised, the classes come from the layout or the masks.
@@ -58,14 +63,16 @@ def open_dataset(
     of an image's mask, such as `"{parent}/../masks/{stem}_mask.png"`. `classes`, `ignore` and `labels` say what the
     masks cannot; a `classes.json` in the folder (`names`, `colours`, `values`, `ignore`, `labels`) comes next, then
     what the layout tells, then a census of all masks, which calls `progress(done, total)`. With `space` nothing is
-    worked out. `split` names the pairs of each split, as stored; other pairs are left out. Where nothing tells the
-    split, one in five is `val`, by a hash of the name; slices of a volume stay together.
+    worked out. `split` names the pairs of each split, as stored; other pairs are left out. `train_list` and `val_list`
+    are files with an image on every line, which `listed_splits.splits_by_lists` reads; the classes stay those of the
+    whole folder. Where nothing tells the split, one in five is `val`, by a hash of the name; slices of a volume stay
+    together.
 
     Entries of annotation files that cannot be used are left out, and a warning is logged.
 
     Raises `AtrousError` for a folder that is missing, empty or laid out otherwise, for images or masks alone, for
-    volumes that cannot be read or do not fit their masks, for names in `split` that are not there, and for masks whose
-    values are no classes.
+    volumes that cannot be read or do not fit their masks, for names in `split` or a list that are not there, and for
+    masks whose values are no classes; `ValueError` for `split` and lists at once.
 
     >>> import tempfile, numpy as np
     >>> from atrous.data import write_image
@@ -77,7 +84,10 @@ def open_dataset(
     """
     found = recognise(Path(root), layout=layout, masks=masks)
     wishes = wished(found.root, classes=classes, ignore=ignore, labels=labels, told=found.told)
-    return dataset_in(found, wishes, space=space, split=split, progress=progress)
+    if split is not None and (train_list or val_list):
+        raise ValueError("both a split and lists came; either says which images are for what")
+    lists = {name: Path(path) for name, path in (("train", train_list), ("val", val_list)) if path is not None}
+    return dataset_in(found, wishes, space=space, split=split, lists=lists, progress=progress)
 
 
 def dataset_in(
@@ -86,9 +96,10 @@ def dataset_in(
     *,
     space: LabelSpace | None = None,
     split: Mapping[str, Sequence[str]] | None = None,
+    lists: Mapping[str, Path] | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
-    """Return the dataset of what was found in a folder, as `open_dataset` does."""
+    """Return the dataset of what was found in a folder, as `open_dataset` does, with lists of `train` and `val`."""
     root = found.root
     refuse_unpaired(found.splits.values(), root)
     _refuse_or_warn(found.problems)
@@ -97,9 +108,12 @@ def dataset_in(
     splits, made_split = divided(found, wishes)
     refuse_repeated(chain.from_iterable(splits.values()), root)
     if split is not None:
-        splits, made_split = stored_split(root, splits, split), False
+        splits, made_split = stored_split(root, with_spare(found, splits), split), False
     if space is None:
-        space = space_as_wished(wishes) or _space_from_masks(root, found.layout, splits, wishes, progress)
+        counted = with_spare(found, splits) if lists else splits
+        space = space_as_wished(wishes) or _space_from_masks(root, found.layout, counted, wishes, progress)
+    if lists:
+        splits, made_split = splits_in(found, lists), False
     told = wished(root, classes=None, ignore=None, labels=None, told=found.told)
     return Dataset(root, found.layout, splits, space, made_split, told)
 
@@ -123,6 +137,20 @@ def divided(found: Found, wishes: Wishes) -> tuple[dict[str, tuple[Pair, ...]], 
     if "val" in splits or not wishes.divide or len({pair.group or pair.name for pair in splits.get("train", ())}) < 2:
         return splits, False
     return {**splits, **split_by_hash(splits["train"])}, True
+
+
+def splits_in(found: Found, lists: Mapping[str, Path]) -> dict[str, tuple[Pair, ...]]:
+    """Return the splits that lists of `train` and `val` make of what was found; raises as `splits_by_lists`."""
+    own = {name: matched.pairs for name, matched in found.splits.items()}
+    return splits_by_lists(found.root, with_spare(found, own), train=lists.get("train"), val=lists.get("val"))
+
+
+def with_spare(found: Found, splits: dict[str, tuple[Pair, ...]]) -> dict[str, tuple[Pair, ...]]:
+    """Return the splits, and under `spare` the pairs that the folder's own lists leave out, where there are any."""
+    if not found.spare:
+        return splits
+    spare = sliced(georeferenced(replace(found, splits={"spare": Matched(found.spare)})))
+    return {**splits, **{name: matched.pairs for name, matched in spare.splits.items()}}
 
 
 def stored_split(

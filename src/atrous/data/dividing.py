@@ -92,14 +92,14 @@ def by_lists(root: Path, found: Matched) -> Found:
     left = tuple(pair for pair in found.pairs if not any(pair in pairs for pairs in taken.values()))
     notes: tuple[str, ...] = ()
     if "train" not in splits:
-        splits["train"] = Matched(left)
+        splits["train"], left = Matched(left), ()
     elif left:
         notes = (f"left out, since in no list: {len(left):,} of the pairs, first {left[0].name}",)
     first = splits["train"]
     splits["train"] = replace(
         first, images_alone=found.images_alone, masks_alone=found.masks_alone, doubles=found.doubles
     )
-    return Found({split: each for split, each in splits.items() if each != Matched(())}, notes=notes)
+    return Found({split: each for split, each in splits.items() if each != Matched(())}, notes=notes, spare=left)
 
 
 def _nothing_listed(root: Path, lists: Mapping[str, Path], splits: Mapping[str, Matched], count: int) -> AtrousError:

@@ -41,7 +41,8 @@ def fingerprint(dataset: Dataset, *, limit: int | None = None, progress: Progres
     """Return what the dataset holds, ready for JSON.
 
     `layout`, `count` (of all pairs), `splits` (pairs of each), `sizes` (`minimum`, `median`, `maximum`, each (height,
-    width)), `channels`, `dtypes`, `classes` (`name`, `pixels`, `images`, and `share`, of the pixels that count),
+    width)), `channels`, `dtypes`, `classes` (`name`, `pixels`, `images`, and `share`, of the pixels that count; of the
+    training images alone `learnt`, the class's pixels, and `among`, all that count in the images that hold it),
     `ignore_pixels`, `told` (what the folder itself says of its classes: `classes`, `values`, `ignore`), `samples` (a
     checksum of the pixels of up to 16 images, by name), `sha256` (of names and file sizes), and of up to 200 evenly
     spaced training images `mean` and `std` per channel, in stored units. `low` and `high` are the stored range: 0 and
@@ -54,6 +55,7 @@ def fingerprint(dataset: Dataset, *, limit: int | None = None, progress: Progres
     training = [pair for name, pair in chosen if name == "train"] or [pair for _, pair in chosen]
     measured = {pair.name for pair in spaced(training, _MEASURED)}
     looks = in_threads(lambda item: _look(item[1], dataset, measure=item[1].name in measured), chosen, progress)
+    learnt = [look for look, (name, _) in zip(looks, chosen, strict=True) if name == "train"] or looks
     sizes = np.array([look.size for look in looks]).reshape(-1, 2)
     return {
         "layout": dataset.layout,
@@ -65,7 +67,7 @@ def fingerprint(dataset: Dataset, *, limit: int | None = None, progress: Progres
         },
         "channels": sorted({look.channels for look in looks}),
         "dtypes": sorted({look.dtype for look in looks}),
-        **_classes(dataset.space, looks),
+        **_classes(dataset.space, looks, learnt=learnt),
         **_statistics([look for look in looks if look.measured is not None]),
         "told": {"classes": dataset.told.classes, "values": dataset.told.values, "ignore": dataset.told.ignore},
         "samples": {pair.name: _checksum(pair) for pair in spaced(every(dataset), _RECOGNISED_BY)},
@@ -113,17 +115,32 @@ def _checksum(pair: Pair) -> int:
     return zlib.crc32(np.ascontiguousarray(image_pixels(pair.image)).tobytes())
 
 
-def _classes(space: LabelSpace, looks: Sequence[_Look]) -> dict[str, Any]:
-    pixels, images = np.zeros(256, np.int64), np.zeros(256, np.int64)
-    for look in looks:
-        pixels[look.present] += look.counts
-        images[look.present] += 1
+def _classes(space: LabelSpace, looks: Sequence[_Look], *, learnt: Sequence[_Look]) -> dict[str, Any]:
+    pixels, images, _ = _counted(space, looks)
+    own, _, among = _counted(space, learnt)
     total = max(1, int(pixels[: len(space)].sum()))
     classes = [
-        {"name": name, "pixels": int(pixels[index]), "images": int(images[index]), "share": int(pixels[index]) / total}
+        {
+            "name": name,
+            "pixels": int(pixels[index]),
+            "images": int(images[index]),
+            "share": int(pixels[index]) / total,
+            "learnt": int(own[index]),
+            "among": int(among[index]),
+        }
         for index, name in enumerate(space.names)
     ]
     return {"classes": classes, "ignore_pixels": int(pixels[IGNORE])}
+
+
+def _counted(space: LabelSpace, looks: Sequence[_Look]) -> NDArray[np.int64]:
+    """Return of each label its pixels, the images that hold it, and the pixels of any class in those: (3, 256)."""
+    counted = np.zeros((3, 256), np.int64)
+    for look in looks:
+        counted[0, look.present] += look.counts
+        counted[1, look.present] += 1
+        counted[2, look.present] += look.counts[look.present < len(space)].sum()
+    return counted
 
 
 def spaced(items: Sequence[Pair], limit: int | None) -> list[Pair]:
@@ -134,7 +151,7 @@ def spaced(items: Sequence[Pair], limit: int | None) -> list[Pair]:
 
 
 def _look(pair: Pair, dataset: Dataset, *, measure: bool) -> _Look:
-    sample = read_sample(pair, dataset.space)
+    sample = read_sample(pair, dataset.space, instances=False)
     image = sample.image
     height, width, channels = image.shape
     counts = np.zeros(256, np.int64) if sample.labels is None else np.bincount(sample.labels.ravel(), minlength=256)

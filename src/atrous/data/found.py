@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from atrous.data.pairs import Matched
+from atrous.data.pairs import Matched, Pair
 from atrous.data.wishes import Wishes
 
 
@@ -28,13 +28,15 @@ class Found:
     """The splits of a folder, what its layout says of the classes, and what there is to tell.
 
     `notes` are lines that are no problems, such as how many listed paths were of another machine. `problems` are those
-    met while annotation files were read, which do not keep the rest from being used; `layout`, and `root`, the folder
-    that has it, are filled in by `recognise`.
+    met while annotation files were read, which do not keep the rest from being used; `spare` are pairs that the
+    folder's own lists leave out, and other lists may name. `layout`, and `root`, the folder that has it, are filled in
+    by `recognise`.
     """
 
     splits: Mapping[str, Matched]
     told: Wishes = field(default_factory=Wishes)
     notes: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
+    spare: tuple[Pair, ...] = ()
     layout: str = ""
     root: Path = Path()

@@ -17,8 +17,10 @@ from atrous.data.places import Georeference
 from atrous.data.spaces import label_outside
 
 
-def read_sample(pair: Pair, space: LabelSpace) -> Sample:
-    """Return the image as stored, its labels (None without a mask) and, of object numbers, the instances.
+def read_sample(pair: Pair, space: LabelSpace, *, instances: bool = True) -> Sample:
+    """Return the image as stored, its labels (None without a mask) and, where the mask tells objects apart, these.
+
+    Without `instances` they are left out, which saves drawing shapes a second time; the rest is the same.
 
     A mask that lies as the camera's sensor did, while its image was turned by EXIF, is turned alike. Where a part says
     by `valid() -> (h, w) bool` which pixels of the image hold data, the others are ignored.
@@ -41,7 +43,8 @@ def read_sample(pair: Pair, space: LabelSpace) -> Sample:
     refuse_sizes(pair, image.shape[:2], mask.shape[:2])
     refuse_places(pair, image.shape[:2])
     labels = _without_data(decode(mask, space, path_of(pair.mask)), pair)
-    return Sample(image=image, labels=labels, instances=_instances(pair, mask, space), path=path, place=place)
+    objects = _instances(pair, mask, space) if instances else None
+    return Sample(image=image, labels=labels, instances=objects, path=path, place=place)
 
 
 def laid_mask(image: Source, mask: Source, size: tuple[int, ...], *, colours: bool = False) -> NDArray[Any]:

@@ -7,10 +7,12 @@ from functools import partial
 
 import numpy as np
 
-from atrous.contract import Recipe, Sample
+from atrous.contract import Geometry, Recipe, Sample
 from atrous.data import Pair, read_sample
 from atrous.models import Segmenter
 from atrous.training import Crops
+
+_SIZES = 9  # that a step of several sizes draws from, where the network takes as many
 
 
 def crops_of(
@@ -26,11 +28,13 @@ def crops_of(
     `read` reads a pair in place of `read_sample`, and `transform` changes a sample before it is cropped.
     """
     geometry, pre = segmenter.geometry, segmenter.preprocessing
+    sizes = _sizes(recipe, geometry)
     fill = tuple(mean * (pre.high - pre.low) + pre.low for mean in pre.mean)
     return Crops(
         pairs=pairs,
         read=read or partial(read_sample, space=segmenter.space),
         size=(geometry.valid(recipe.crop[0]), geometry.valid(recipe.crop[1])),
+        sizes=sizes if len(sizes) > 1 or recipe.multi_scale != (1, 1) else (),
         channels=pre.channels,
         fill=fill if pre.order == "RGB" else fill[::-1],
         recipe=recipe,
@@ -39,3 +43,11 @@ def crops_of(
         transform=transform,
         limits=(pre.low, pre.high),
     )
+
+
+def _sizes(recipe: Recipe, geometry: Geometry) -> tuple[tuple[int, int], ...]:
+    """Return the sizes that a step draws from: valid ones, evenly between the smallest and the largest share."""
+    height, width = recipe.crop
+    shares = np.linspace(*recipe.multi_scale, _SIZES)
+    sizes = {(geometry.valid(round(height * share)), geometry.valid(round(width * share))) for share in shares}
+    return tuple(sorted(sizes))

@@ -10,7 +10,7 @@ from typing import Any
 
 from atrous.contract import AtrousError, LabelSpace
 from atrous.data import Dataset, Pair, open_dataset
-from atrous.data.dataset import dataset_in, stored_split
+from atrous.data.dataset import dataset_in, splits_in, stored_split, with_spare
 from atrous.data.facts import identity, same_images, told_of
 from atrous.data.layouts import recognise
 from atrous.data.names import composed
@@ -45,10 +45,11 @@ def data_of(
     if stored is None:
         return dataset
     split = _split(stored)
-    there = {pair.name for pairs in dataset.splits.values() for pair in pairs}
+    everything = with_spare(found, dataset.splits)  # the run may have had lists of its own
+    there = {pair.name for pairs in everything.values() for pair in pairs}
     stored_names = {name for names in split.values() for name in names}
     if stored_names <= there:
-        same = replace(dataset, splits=stored_split(dataset.root, dataset.splits, split), made_split=False)
+        same = replace(dataset, splits=stored_split(dataset.root, everything, split), made_split=False)
         return same if _was_trained_on(same, facts, run) else dataset
     if stored_names & there:
         missing = sorted(stored_names - there)
@@ -98,8 +99,12 @@ def data_to_train_on(data: str | Path, **wishes: Any) -> Dataset:
 
 
 def resumed_data(out: Path, data: str | Path, **wishes: Any) -> Dataset:
-    """Open the folder that a run was started with; raises `AtrousError` for another one, or for other classes."""
-    layout = {name: wishes.pop(name) for name in ("layout", "masks") if name in wishes}
+    """Open the folder that a run was started with, divided as it was then, whether its lists are given again or not.
+
+    Raises `AtrousError` for another folder, other classes, and lists that divide it otherwise.
+    """
+    layout: dict[str, Any] = {name: wishes.pop(name) for name in ("layout", "masks") if name in wishes}
+    lists = {name: wishes.pop(f"{name}_list", None) for name in ("train", "val")}
     dataset = data_of(out, data, **layout)
     split = _split(out / "split.json")
     names = {name: [pair.name for pair in pairs] for name, pairs in dataset.splits.items()}
@@ -109,6 +114,7 @@ def resumed_data(out: Path, data: str | Path, **wishes: Any) -> Dataset:
         raise AtrousError(
             f"{data}: holds {came} that {out} was trained with; a run goes on with the data it was started with"
         )
+    _refuse_other_lists(out, data, split, {name: Path(path) for name, path in lists.items() if path}, layout)
     space = dataset.space
     stored = {"classes": space.names, "ignore": space.ignore, "labels": space.encoding}
     for name, value in wishes.items():
@@ -118,6 +124,23 @@ def resumed_data(out: Path, data: str | Path, **wishes: Any) -> Dataset:
                 f"{out}: the run was started with --{name} {stored[name]}, not {given}; leave --{name} out to resume"
             )
     return dataset
+
+
+def _refuse_other_lists(
+    out: Path, data: str | Path, split: dict[str, list[str]], lists: dict[str, Path], layout: dict[str, Any]
+) -> None:
+    """Raise `AtrousError` where lists divide a folder otherwise than the run was started with."""
+    if not lists:
+        return
+    found = recognise(Path(data), **layout)
+    named = {name: {pair.name for pair in pairs} for name, pairs in splits_in(found, lists).items()}
+    for name, names in split.items():
+        if other := set(names) ^ named.get(name, set()):
+            flags = " and ".join(f"--{each}-list" for each in lists)
+            raise AtrousError(
+                f"{' and '.join(map(str, lists.values()))}: {out} was started with others in {name}, "
+                f"first {min(other)}; leave {flags} out to resume"
+            )
 
 
 def _as_written(wishes: Wishes, space: LabelSpace, root: Path, run: Path, told: Wishes | None = None) -> LabelSpace:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import platform
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +13,11 @@ from typing import Any
 from atrous.contract import AtrousError, Recipe
 from atrous.data import Dataset
 from atrous.store import CRF, plain, read_json, read_recipe, settled, write_json
+
+_FILES = (
+    "recipe.json", "split.json", "plan.json", "fingerprint.json", "environment.json", "log.jsonl", "curves.png", CRF,
+)  # fmt: skip
+_FOLDERS = ("events", "samples", "best", "last")
 
 
 def claim(out: Path, *, resume: bool, overwrite: bool) -> None:
@@ -53,11 +56,25 @@ def resumed_recipe(out: Path, given: dict[str, Any]) -> Recipe:
     return wanted
 
 
-def write_head(out: Path, dataset: Dataset, recipe: Recipe) -> None:
-    """Write the recipe, and the split by the images' names: what a resumed run takes everything from."""
+def write_head(
+    out: Path,
+    dataset: Dataset,
+    recipe: Recipe,
+    *,
+    facts: dict[str, Any] | None = None,
+    plan: dict[str, Any] | None = None,
+) -> None:
+    """Write the recipe, and the split by the images' names: what a resumed run takes everything from.
+
+    `facts` is the dataset's fingerprint, and `plan` how the recipe was worked out from it, ready for JSON; where one
+    is None, what an earlier call wrote stays.
+    """
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "recipe.json", plain(recipe))
     write_json(out / "split.json", {name: [pair.name for pair in pairs] for name, pairs in dataset.splits.items()})
+    for file, values in (("fingerprint.json", facts), ("plan.json", plan)):
+        if values is not None:
+            write_json(out / file, values)
 
 
 def best_so_far(out: Path) -> float:
@@ -71,32 +88,26 @@ def best_so_far(out: Path) -> float:
 
 def clear(out: Path) -> None:
     """Remove an earlier run from `out`, and nothing that is not a run's."""
-    for name in ("recipe.json", "split.json", "log.jsonl", CRF):
+    for name in _FILES:
         (out / name).unlink(missing_ok=True)
-    for name in ("events", "best", "last"):
+    for name in _FOLDERS:
         for ending in ("", ".new", ".old"):
             shutil.rmtree(out / f"{name}{ending}", ignore_errors=True)
 
 
 @contextmanager
-def curves(out: Path | None) -> Iterator[Any]:
-    """Yield TensorBoard's writer of the run's `events/`; without a folder, one that writes nothing."""
+def curves(out: Path | None, *, step: int = 0) -> Iterator[Any]:
+    """Yield TensorBoard's writer of the run's `events/`; without a folder, one that writes nothing.
+
+    `step` is the last one that is done: TensorBoard leaves out what a killed run wrote of later ones.
+    """
     if out is None:
         yield SimpleNamespace(add_scalar=lambda *values: None)
         return
     from torch.utils.tensorboard import SummaryWriter
 
-    writer = SummaryWriter(str(out / "events"), flush_secs=30)
+    writer = SummaryWriter(str(out / "events"), flush_secs=30, purge_step=step + 1 if step else None)
     try:
         yield writer
     finally:
         writer.close()
-
-
-def versions() -> dict[str, str]:
-    """Return the versions that a run depends on."""
-    found = {"python": platform.python_version()}
-    for name in ("atrous", "torch", "timm", "numpy", "accelerate", "opencv-contrib-python-headless"):
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found

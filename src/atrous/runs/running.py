@@ -1,62 +1,78 @@
 """A training run, from a dataset to a folder: the loop, validation at original resolution, and what is written when.
 
-    dataset -> recipe -> net -> steps ... -> validation -> last/ (and best/) -> steps ...
+    dataset -> recipe -> net -> steps ... -> last/ -> validation -> best/ -> steps ...
 
 A run is a generator of what happens: notes, steps and epochs. The caller shows them, or stops.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from atrous.contract import Recipe, Sample
 from atrous.data import Dataset, Pair
 from atrous.evaluation import Scores
-from atrous.layers.rates import degenerate
-from atrous.models import Segmenter, build
-from atrous.runs.choices import network_options, preprocessing
-from atrous.runs.crops import crops_of
-from atrous.runs.folder import best_so_far, clear, curves, versions, write_head
+from atrous.runs.building import begun
+from atrous.runs.environment import environment, write_environment
+from atrous.runs.events import Epoch, Event, Note
+from atrous.runs.folder import best_so_far, clear, curves, write_head
 from atrous.runs.interruption import interruptible
-from atrous.runs.scoring import scored
-from atrous.store import Config, load_weights, plain, save_model, settled, start_from
-from atrous.training import Step, Training, load_state, prepared, resolved_precision, save_state, train
+from atrous.runs.notes import never_seen, notes, one_class, starving
+from atrous.runs.pictures import chosen_samples, draw_samples
+from atrous.runs.plots import draw_curves, without_curves
+from atrous.runs.recording import read_log, record, settle_log
+from atrous.runs.saving import save_best, save_last, weights_to_score
+from atrous.runs.scoring import Shown, scored
+from atrous.runs.trackers import check_trackers, tracked
+from atrous.store import Config, load_weights, plain, settled, write_json
+from atrous.training import Training, load_state, mark_scored, reproducible, resolved_precision, train
+from atrous.training.distributed import any_asks, share_buffers, summed
 
 _SHOWN_EVERY = 10
 """How many steps lie between two points of the loss curve."""
+_SAVED_EVERY = 600.0
+"""Seconds between two saves of a long epoch."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Note:
-    """A line worth telling the user."""
+@dataclass(kw_only=True)
+class _Course:
+    """A run between two epochs."""
 
-    text: str
+    training: Training
+    val: Sequence[Pair]
+    config: Config
+    out: Path
+    first: int
+    stop_after: int | None
+    log: Callable[[dict[str, float], int], None]
+    writer: Any = None
+    best: float = -1.0
+    best_epoch: int = 0
+    saved: float = field(default_factory=time.perf_counter)
+    warned: set[str] = field(default_factory=set)
 
+    @property
+    def epoch(self) -> int:
+        """How many epochs are done, the last one perhaps in part."""
+        return math.ceil(self.training.step / self.training.steps_per_epoch)
 
-@dataclass(frozen=True, kw_only=True)
-class Epoch:
-    """An epoch that is done and saved: its number from 1, mean loss, images per second, and scores on `val`."""
+    @property
+    def done(self) -> bool:
+        """Whether all steps are done."""
+        return self.training.step >= self.training.total
 
-    epoch: int
-    epochs: int
-    loss: float
-    images_per_second: float
-    scores: Scores | None
-    best: bool
-
-
-Event = Note | Step | Epoch
+    @property
+    def main(self) -> bool:
+        """Whether this process writes the run's files."""
+        return bool(self.training.accelerator.is_main_process)
 
 
 def run(
@@ -65,156 +81,251 @@ def run(
     recipe: Recipe,
     *,
     facts: dict[str, Any],
+    plan: dict[str, Any] | None = None,
     resume: bool = False,
+    stop_after: int | None = None,
     device: str | None = None,
     workers: int | None = None,
     read: Callable[[Pair], Sample] | None = None,
     transform: Callable[[Sample, np.random.Generator], Sample] | None = None,
+    trackers: Sequence[str] = (),
 ) -> Iterator[Event]:
     """Train `recipe` on `dataset` into `out`, yielding what happens; `facts` is the dataset's fingerprint.
 
     `read` is what reads a training pair, such as a cache, and `transform` what is done to a sample before its crop.
+    `plan` is stored beside the recipe; `stop_after` ends this call after so many epochs; `trackers` are Accelerate's.
 
-    After every epoch the network is scored on `val` at original resolution and `last/` is replaced, and `best/` where
-    the mean IoU rose. Ctrl-C is taken between two steps: `last/` is saved, then `KeyboardInterrupt` is raised.
+    After every epoch, or every few, `last/` is replaced and the network scored on `val` at original resolution, and
+    `best/` is replaced where the mean IoU rose. Ctrl-C is taken between two steps: `last/` is saved, then
+    `KeyboardInterrupt` is raised.
 
     Raises `AtrousError` where the run cannot go on; whatever was saved stays.
     """
-    torch.manual_seed(recipe.seed)
-    options = network_options(recipe, facts)
-    start = Path(recipe.pretrained) if isinstance(recipe.pretrained, str) and Path(recipe.pretrained).is_dir() else None
-    if resume or start is not None:
-        options["pretrained"] = False  # the weights are the run's own, or another model's
-    net = build(recipe.model, len(dataset.space), **options)
-    if start is not None and not resume:
-        yield Note(text=start_from(net, start))
-    segmenter = Segmenter(net, dataset.space, preprocessing(net, facts))
-    crops = crops_of(dataset.splits["train"], segmenter, recipe, read=read, transform=transform)
-    training = prepared(segmenter, crops, device=device, workers=workers)
-    if resume:
-        load_weights(segmenter.net, settled(out / "last") / "model.safetensors")
-        load_state(out / "last", training)
-    config = Config(
-        model=recipe.model,
-        options={**options, "pretrained": False},
-        space=dataset.space,
-        preprocessing=segmenter.preprocessing,
-        geometry=plain(segmenter.geometry),
-        recipe=plain(recipe),
-        versions=versions(),
-        fingerprint=facts,
-    )
+    check_trackers(trackers)
+    with reproducible(recipe.deterministic):
+        options: dict[str, Any] = {"device": device, "workers": workers, "read": read, "transform": transform}
+        training, config, line = begun(dataset, recipe, facts=facts, resume=resume, **options)
+        if line is not None:
+            yield Note(text=line)
+        pending = resume and _load(training, out)
+        accelerator = training.accelerator
+        if accelerator.is_main_process:
+            if not resume:
+                clear(out)  # not before all else is known to be well
+            write_head(out, dataset, recipe, facts=facts, plan=plan)
+            made_with = environment(accelerator.device, processes=accelerator.num_processes)
+            write_environment(out, made_with, step=training.step)
+        accelerator.wait_for_everyone()
+        log = tracked(accelerator, trackers, out, plain(recipe))
+        yield from notes(training, dataset, recipe)
+        if training.step >= training.total and not pending:
+            yield Note(text=f"all {training.epochs} epochs are done; --epochs {2 * training.epochs} would go on")
+            return
+        course = _Course(
+            training=training,
+            val=dataset.splits.get("val", ()),
+            config=config,
+            out=out,
+            first=training.step // training.steps_per_epoch,
+            stop_after=stop_after,
+            log=log,
+            best=best_so_far(out),
+            best_epoch=_best_epoch(out),
+        )
+        if not training.step:
+            _save(course)  # so that a run killed in its first epoch can be resumed like any other
+        yield from _epochs(course, pending=pending)
+        accelerator.end_training()
+
+
+def _load(training: Training, out: Path) -> bool:
+    """Put the saved state of a run back; return whether its last epoch still has to be scored."""
+    load_weights(training.segmenter.net, settled(out / "last") / "model.safetensors")
+    done = load_state(out / "last", training)
+    whole = training.step % training.steps_per_epoch == 0 or training.step >= training.total
     if training.accelerator.is_main_process:
-        if not resume:
-            clear(out)  # not before all else is known to be well
-        write_head(out, dataset, recipe)
-    training.accelerator.wait_for_everyone()
-    yield from _notes(training, dataset, recipe)
-    if training.step >= training.total:
-        yield Note(text=f"all {recipe.epochs} epochs are done; --epochs {2 * recipe.epochs} would go on")
-        return
-    yield from _epochs(training, dataset.splits.get("val", ()), config, out)
+        settle_log(out, training.step if done or not whole else training.step - 1)
+    return whole and not done and training.step > 0
 
 
-def _epochs(training: Training, val: Sequence[Pair], config: Config, out: Path) -> Iterator[Event]:
-    best = best_so_far(out)
+def _best_epoch(out: Path) -> int:
+    scores = [(line["mean_iou"], line["epoch"]) for line in read_log(out) if line.get("mean_iou") is not None]
+    return max(scores, default=(0.0, 0))[1]
+
+
+def _epochs(course: _Course, *, pending: bool) -> Iterator[Event]:
+    training = course.training
     steps = train(training)
-    with curves(out if training.accelerator.is_main_process else None) as writer, interruptible() as interrupted:
-        while training.step < training.total:
-            done, losses, began = training.step, [], time.perf_counter()
-            left = training.steps_per_epoch - done % training.steps_per_epoch
-            for step in islice(steps, left):
-                losses.append(step.loss)
-                if step.step % _SHOWN_EVERY == 0:
-                    writer.add_scalar("train/loss", step.loss, step.step)
-                    writer.add_scalar("train/rate", step.rate, step.step)
-                yield step
-                if interrupted.is_set() and step.step % training.steps_per_epoch:
-                    _save(out / "last", training, config)
-                    raise KeyboardInterrupt
-            speed = len(losses) * training.recipe.batch / (time.perf_counter() - began)
-            if interrupted.is_set():
-                _save(out / "last", training, config)
+    missing = without_curves()
+    if missing:
+        yield Note(text=missing)
+    folder = course.out if course.main else None
+    with curves(folder, step=training.step) as course.writer, interruptible() as interrupted:
+        while pending or not course.done:
+            if not pending:
+                yield from _to_the_end_of_the_epoch(course, steps, interrupted)
+            pending = False
+            stopping = any_asks(interrupted.is_set(), training.accelerator)
+            if stopping:
                 yield Note(text="interrupted: this epoch is scored and saved first; Ctrl-C again stops at once")
-            scores = scored(training.segmenter.eval(), val, config.space) if val else None
-            value = scores.mean_iou if scores is not None and not math.isnan(scores.mean_iou) else -1.0
-            finished = Epoch(
-                epoch=training.step // training.steps_per_epoch,
-                epochs=training.recipe.epochs,
-                loss=float(np.mean(losses)),
-                images_per_second=speed,
-                scores=scores,
-                best=value >= best,
-            )
-            best = max(best, value)
-            _record(training, finished, replace(config, scores=_stored(scores, training)), writer, out)
-            yield finished
-            if interrupted.is_set():
+            yield from _finished(course)
+            if stopping:
                 raise KeyboardInterrupt
+            reason = _reason_to_stop(course)
+            if reason is not None:
+                yield Note(text=reason)
+                return
 
 
-def _record(training: Training, finished: Epoch, config: Config, writer: Any, out: Path) -> None:
-    if not training.accelerator.is_main_process:
-        return
-    _save(out / "last", training, config)
-    if finished.best:
-        save_model(out / "best", training.segmenter, config)
-    line: dict[str, Any] = {
-        "epoch": finished.epoch,
-        "step": training.step,
-        "loss": finished.loss,
-        "images_per_second": round(finished.images_per_second, 2),
-    }
-    if finished.scores is not None and config.scores is not None:
-        line |= {"mean_iou": config.scores["mean_iou"], "pixel_accuracy": finished.scores.pixel_accuracy}
-        line["iou"] = [item["iou"] for item in config.scores["classes"]]
-        writer.add_scalar("val/mean IoU", finished.scores.mean_iou, training.step)
-        writer.add_scalar("val/pixel accuracy", finished.scores.pixel_accuracy, training.step)
-    with (out / "log.jsonl").open("a", encoding="utf-8") as log:
-        log.write(json.dumps(line) + "\n")
-
-
-def _stored(scores: Scores | None, training: Training) -> dict[str, Any] | None:
-    """Return the scores for `config.json`, with the precision they were taken in: the training's own."""
-    if scores is None:
+def _reason_to_stop(course: _Course) -> str | None:
+    recipe, epoch = course.training.recipe, course.epoch
+    if course.done:
         return None
-    precision = resolved_precision(training.recipe.precision, training.accelerator.device.type)
-    return {**scores.as_json(), "precision": precision}
+    if recipe.patience and course.val and epoch - course.best_epoch >= recipe.patience:
+        return f"no better score for {epoch - course.best_epoch} epochs (--patience {recipe.patience}): stopped"
+    if course.stop_after is not None and epoch - course.first >= course.stop_after:
+        return f"stopped after epoch {epoch}, as asked; --resume goes on"
+    return None
 
 
-def _save(folder: Path, training: Training, config: Config) -> None:
-    if training.accelerator.is_main_process:
-        save_model(folder, training.segmenter, config, also=partial(save_state, training=training))
+def _to_the_end_of_the_epoch(course: _Course, steps: Iterator[Any], interrupted: Any) -> Iterator[Event]:
+    training = course.training
+    left = training.steps_per_epoch - training.step % training.steps_per_epoch
+    for step in islice(steps, left):
+        if step.step % _SHOWN_EVERY == 0:
+            course.writer.add_scalar("train/loss", step.loss, step.step)
+            course.writer.add_scalar("train/rate", step.rate, step.step)
+        yield step
+        between = step.step % training.steps_per_epoch and step.step < training.total
+        if between and any_asks(interrupted.is_set(), training.accelerator):
+            _save(course)
+            raise KeyboardInterrupt
+        if between and any_asks(time.perf_counter() - course.saved > _SAVED_EVERY, training.accelerator):
+            _save(course)
 
 
-def _has_published(recipe: Recipe) -> bool:
-    """Return whether there are weights of the network's encoder to fetch."""
-    encoder = recipe.encoder or {"unet": "its own", "deeplab_v2": "resnet101_caffe"}.get(recipe.model, "")
-    return encoder != "its own" and not encoder.endswith(("_beta", "_caffe", "_paper"))
+def _save(course: _Course, scores: Scores | None = None) -> None:
+    with weights_to_score(course.training) as trained:
+        save_last(course.out, course.training, _scored_config(course, scores), trained=trained)
+    course.saved = time.perf_counter()
 
 
-def _notes(training: Training, dataset: Dataset, recipe: Recipe) -> Iterator[Note]:
-    parameters = sum(p.numel() for p in training.segmenter.net.parameters())
-    device = training.accelerator.device
-    precision = resolved_precision(recipe.precision, device.type)
-    encoder = f" {recipe.encoder}" if recipe.encoder else ""
-    counts = ", ".join(f"{len(pairs)} {name}" for name, pairs in dataset.splits.items())
-    yield Note(
-        text=f"{recipe.model}{encoder}, {parameters / 1e6:.1f} M parameters; {len(dataset.space)} classes; "
-        f"{counts} images; {precision} on {device}"
+def _finished(course: _Course) -> Iterator[Event]:
+    """Score and save an epoch, where it is one that is scored, and tell of it."""
+    training, every = course.training, course.training.recipe.validate_every
+    due = course.done or course.epoch % every == 0 or course.epoch - course.first == course.stop_after
+    share_buffers(training.segmenter.net, training.accelerator)
+    scores, best = None, False
+    if due:
+        with weights_to_score(training) as trained:
+            save_last(course.out, training, _scored_config(course, None), trained=trained)
+            course.saved = time.perf_counter()
+            scores, shown = _scores(course)
+            value = scores.mean_iou if scores is not None and not math.isnan(scores.mean_iou) else -1.0
+            best = value >= course.best
+            if best:
+                course.best, course.best_epoch = value, course.epoch
+                save_best(course.out, training, _scored_config(course, scores))
+        if course.main:
+            draw_samples(course.out, course.epoch, training.segmenter.space, shown)
+    yield from _warnings(course, scores)
+    yield _recorded(course, scores, best=best, due=due)
+
+
+def _scores(course: _Course) -> tuple[Scores | None, list[Shown]]:
+    """Return the scores on `val`, over all processes, and some of this one's images with their predictions."""
+    if not course.val:
+        return None, []
+    accelerator, segmenter = course.training.accelerator, course.training.segmenter
+    mine = course.val[accelerator.process_index :: accelerator.num_processes]
+    shown: list[Shown] = []
+    wanted = set(chosen_samples(mine)) if course.main else set()
+    scores = scored(
+        segmenter.eval(),
+        mine,
+        course.config.space,
+        shown=lambda pair, sample, labels: _show(shown, pair, sample, labels) if pair in wanted else None,
     )
-    if not recipe.pretrained and not training.step and _has_published(recipe):
-        yield Note(
-            text="random weights; --pretrained would start the encoder from its published ImageNet weights (a download)"
-        )
-    size = training.crops.size
-    if size != recipe.crop:
-        yield Note(text=f"crop {recipe.crop[0]}x{recipe.crop[1]} became {size[0]}x{size[1]}, a size this network takes")
-    lost = degenerate(training.segmenter.net, *size)
-    if lost:
-        rates = ", ".join(
-            f"{rate} on a map of {side}" for rate, side in sorted({(each.rate, each.side) for each in lost})
-        )
-        yield Note(text=f"atrous rates as large as the map see its centre only ({rates}); a larger --crop helps")
-    if training.step:
-        yield Note(text=f"resumed at step {training.step} of {training.total}")
+    return (
+        replace(
+            scores, confusion=summed(scores.confusion, accelerator), images=summed(scores.images, accelerator)
+        ),
+        shown,
+    )
+
+
+def _show(shown: list[Shown], pair: Pair, sample: Sample, labels: Any) -> None:
+    if sample.labels is not None:
+        shown.append((pair.name, sample.image, sample.labels, labels))
+
+
+def _warnings(course: _Course, scores: Scores | None) -> Iterator[Note]:
+    """Yield what is not as it should be, each once a run."""
+    training = course.training
+    seen = summed(np.asarray(training.tally.seen, np.int64), training.accelerator).tolist()
+    found = {
+        "starving": starving(training.tally),
+        "seen": never_seen(seen, course.config.space),
+        "one class": one_class(scores) if scores is not None else None,
+    }
+    for name, note in found.items():
+        if note is not None and name not in course.warned:
+            course.warned.add(name)
+            yield note
+
+
+def _recorded(course: _Course, scores: Scores | None, *, best: bool, due: bool) -> Epoch:
+    """Write an epoch into the log, the curves and the trackers, and return it as an event."""
+    training, tally = course.training, course.training.tally
+    rates = training.optimizer.param_groups
+    line: dict[str, Any] = {
+        "epoch": course.epoch,
+        "step": training.step,
+        "loss": tally.loss / max(tally.steps, 1),
+        "rate": max(group["lr"] for group in rates),
+        "seconds": round(tally.seconds, 3),
+        "images_per_second": round(
+            tally.steps * training.recipe.batch * training.recipe.accumulate / max(tally.seconds, 1e-9), 2
+        ),
+        "waited": round(tally.waited / max(tally.seconds, 1e-9), 4),
+    }
+    if scores is not None:
+        plainly = scores.as_json()
+        line |= {"mean_iou": plainly["mean_iou"], "pixel_accuracy": scores.pixel_accuracy}
+        line["iou"] = [item["iou"] for item in plainly["classes"]]
+    if course.main:
+        record(course.out, line, course.writer)
+        if due:
+            _mark(course, scores)
+            draw_curves(course.out, course.config.space)
+        numbers = {name: value for name, value in line.items() if isinstance(value, int | float)}
+        course.log(numbers, training.step)
+    return Epoch(
+        epoch=course.epoch,
+        epochs=training.epochs,
+        loss=line["loss"],
+        images_per_second=line["images_per_second"],
+        scores=scores,
+        best=best,
+        waited=line["waited"],
+    )
+
+
+def _mark(course: _Course, scores: Scores | None) -> None:
+    """Put the scores into `last/`, and say there that its epoch was scored."""
+    config = course.out / "last" / "config.json"
+    stored = _scored_config(course, scores).scores
+    if stored is not None:
+        from atrous.store import read_json
+
+        write_json(config, {**read_json(config), "scores": stored})
+    mark_scored(course.out / "last")
+
+
+def _scored_config(course: _Course, scores: Scores | None) -> Config:
+    """Return the model's config with its scores, and the precision they were taken in: the training's own."""
+    if scores is None:
+        return course.config
+    training = course.training
+    precision = resolved_precision(training.recipe.precision, training.accelerator.device.type)
+    return replace(course.config, scores={**scores.as_json(), "precision": precision})

@@ -5,27 +5,50 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from atrous.contract import Recipe, Sample
 from atrous.data.augmentation import augmentation_of, copy_paste, crop_sample, mosaic
 
 
+class Item(NamedTuple):
+    """What is asked of `Crops`: sample `index` in `epoch`, as a crop of `size`; `turn` counts its further crops."""
+
+    epoch: int
+    index: int
+    turn: int = 0
+    size: tuple[int, int] | None = None
+
+
+class Batch(NamedTuple):
+    """Crops of one size: images (n, c, h, w) in stored units, labels (n, h, w) uint8, and the samples they are of.
+
+    `weights` (n, h, w) float32 are those of the loss, where pixels differ in theirs; `seen` (256,) counts the labels.
+    """
+
+    images: Tensor
+    labels: Tensor
+    weights: Tensor | None
+    indices: Tensor
+    seen: Tensor
+
+
 @dataclass(frozen=True)
-class Crops(Dataset[tuple[Tensor, Tensor]]):
-    """Samples as training crops; an item is asked for by (epoch, index) and is the same in every process.
+class Crops(Dataset[Batch]):
+    """Samples as training crops; an `Item` is the same crop in every process.
 
     `read` turns one of `pairs` into a labelled `Sample`; it travels to worker processes, so it is a plain function or
     a `functools.partial` of one. `fill` is what lies outside the image, in stored units,
     unless it is `mirror`ed; `margin` is how far a crop may reach over the border. `transform`, which travels as well,
     makes another sample of the one that was read, before it is cropped: `data.augmentation.from_torchvision` and
     `from_albumentations` return such. `limits` are the smallest and the largest stored value, for images of no 8 bits.
+    `sizes` are those that a step draws from, where they are more than `size`.
     """
 
     pairs: Sequence[Any]
@@ -38,33 +61,42 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
     mirror: bool = False
     transform: Callable[[Sample, np.random.Generator], Sample] | None = None
     limits: tuple[float, float] | None = None
+    sizes: tuple[tuple[int, int], ...] = ()
 
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        epoch, index = item
-        image, labels = self._crop(index, np.random.default_rng((self.recipe.seed, epoch, index)))
+    def __getitem__(self, item: Item | tuple[int, int]) -> Batch:
+        item = Item(*item)
+        turn = (item.turn,) if item.turn else ()
+        random = np.random.default_rng((self.recipe.seed, item.epoch, item.index, *turn))
+        image, labels = self._crop(item.index, random, item.size or self.size)
         if image.dtype != np.uint8:
             image = image.astype(np.float32)
         planes = _planes(image)
         if len(planes) == 1 and self.channels == 3:
             planes = np.repeat(planes, 3, 0)
-        return torch.from_numpy(planes), torch.from_numpy(labels)
+        return Batch(
+            images=torch.from_numpy(planes),
+            labels=torch.from_numpy(labels),
+            weights=None,
+            indices=torch.tensor(item.index),
+            seen=torch.from_numpy(np.bincount(labels.ravel(), minlength=256)),
+        )
 
-    def _crop(self, index: int, random: np.random.Generator) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    def _crop(
+        self, index: int, random: np.random.Generator, size: tuple[int, int]
+    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         augmentation = augmentation_of(self.recipe)
         options: dict[str, Any] = {"augmentation": augmentation, "limits": self.limits}
         around: dict[str, Any] = {"fill": self.fill, "mirror": self.mirror}
         # Drawn only where it is wanted: the other crops of a seed stay what they are without.
-        if augmentation.mosaic and random.random() < augmentation.mosaic and min(self.size) > 1:
+        if augmentation.mosaic and random.random() < augmentation.mosaic and min(size) > 1:
             indices = [index, *random.integers(len(self.pairs), size=3)]
-            image, labels = mosaic(
-                [self._sample(each, random) for each in indices], self.size, random, **options, **around
-            )
+            image, labels = mosaic([self._sample(each, random) for each in indices], size, random, **options, **around)
         else:
             sample = self._sample(index, random)
-            image, labels = crop_sample(sample, self.size, random, margin=self.margin, **options, **around)
+            image, labels = crop_sample(sample, size, random, margin=self.margin, **options, **around)
         if augmentation.copy_paste and random.random() < augmentation.copy_paste:
             other = self._sample(random.integers(len(self.pairs)), random)
             image, labels = copy_paste((image, labels), other, random, **options)
@@ -98,42 +130,89 @@ def _planes(image: NDArray[Any]) -> NDArray[Any]:
     return planes
 
 
-class Order(Sampler[list[tuple[int, int]]]):
-    """Batches of (epoch, index): every sample once an epoch, shuffled by seed and epoch; the last batch is filled up.
+class Order(Sampler[list[Item]]):
+    """Batches of items: every sample once an epoch, shuffled by seed and epoch; the last step is filled up.
 
-    Filling the last batch from the epoch's beginning keeps every batch whole, so that batch norm never sees a single
-    crop and every sample is seen. `shard` is (rank, processes): each process takes its share of every batch, so the
-    batches of a run are the same on any number of machines.
+    Filling it from the epoch's beginning keeps every batch whole, so that batch norm never sees a single crop and every
+    sample is seen. A step is `accumulate` batches. `shard` is (rank, processes): each process takes its share of every
+    batch, so the batches of a run are the same on any number of machines. A step draws one of `sizes`.
     """
 
-    def __init__(self, count: int, *, batch: int, seed: int, shard: tuple[int, int] = (0, 1)) -> None:
-        self.count, self.batch, self.seed, self.shard = count, batch, seed, shard
+    def __init__(
+        self,
+        count: int,
+        *,
+        batch: int,
+        seed: int,
+        accumulate: int = 1,
+        shard: tuple[int, int] = (0, 1),
+        sizes: Sequence[tuple[int, int]] = (),
+    ) -> None:
+        self.count, self.batch, self.seed, self.accumulate = count, batch, seed, accumulate
+        self.shard, self.sizes = shard, sizes
         self.epoch, self.skip = 0, 0
 
+    @property
+    def steps(self) -> int:
+        """How many steps an epoch takes."""
+        return math.ceil(self.count / (self.batch * self.accumulate))
+
     def __len__(self) -> int:
-        return math.ceil(self.count / self.batch)
+        return self.steps * self.accumulate
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def __iter__(self) -> Iterator[list[Item]]:
+        crops = self.batch * self.accumulate
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count)
-        order = np.resize(order, len(self) * self.batch).reshape(-1, self.batch)
-        for row in order[self.skip :]:
-            yield [(self.epoch, int(index)) for index in row[self.shard[0] :: self.shard[1]]]
+        turns = np.arange(self.steps * crops) // self.count
+        order = np.resize(order, self.steps * crops)
+        for step in range(self.skip, self.steps):
+            size = self._size(step)
+            for first in range(step * crops, (step + 1) * crops, self.batch):
+                mine = slice(first + self.shard[0], first + self.batch, self.shard[1])
+                yield [
+                    Item(self.epoch, int(index), int(turn), size)
+                    for index, turn in zip(order[mine], turns[mine], strict=True)
+                ]
+
+    def _size(self, step: int) -> tuple[int, int] | None:
+        if len(self.sizes) < 2:
+            return None
+        return self.sizes[np.random.default_rng((self.seed, self.epoch, step, 1)).integers(len(self.sizes))]
 
 
-def loader(
-    crops: Crops, *, workers: int, shard: tuple[int, int] = (0, 1), pin: bool = False
-) -> DataLoader[tuple[Tensor, Tensor]]:
+def loader(crops: Crops, *, workers: int, shard: tuple[int, int] = (0, 1), pin: bool = False) -> DataLoader[Batch]:
     """Return the loader of `crops`; its `batch_sampler` is an `Order`, to be told the epoch and what to skip."""
-    order = Order(len(crops), batch=crops.recipe.batch, seed=crops.recipe.seed, shard=shard)
+    recipe = crops.recipe
+    order = Order(
+        len(crops),
+        batch=recipe.batch,
+        accumulate=recipe.accumulate,
+        seed=recipe.seed,
+        shard=shard,
+        sizes=crops.sizes,
+    )
     return DataLoader(
         crops,
         batch_sampler=order,
         num_workers=workers,
+        collate_fn=_together,
         pin_memory=pin,
         persistent_workers=workers > 0,
         # A generator of its own: starting workers must not advance the one that dropout draws from.
         generator=torch.Generator().manual_seed(0),
         worker_init_fn=_one_thread,
+    )
+
+
+def _together(crops: Sequence[Batch]) -> Batch:
+    weighted = crops[0].weights is not None
+    # PyTorch's own stacking: in a worker it writes into the memory that is handed over.
+    return Batch(
+        images=default_collate([crop.images for crop in crops]),
+        labels=default_collate([crop.labels for crop in crops]),
+        weights=default_collate([crop.weights for crop in crops]) if weighted else None,
+        indices=torch.stack([crop.indices for crop in crops]),
+        seen=torch.stack([crop.seen for crop in crops]).sum(0),
     )
 
 

@@ -1,66 +1,106 @@
-"""The state of a run between two steps, as safetensors and JSON: nothing is pickled."""
+"""The state of a run between two steps, as safetensors and JSON: nothing is pickled.
+
+Tensors are named after the parameters they belong to, so that they do not hang on how many processes wrote them. No
+random states are among them: those of a step are drawn from seed and step.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from atrous.contract import AtrousError
-from atrous.training.loop import Training
+from atrous.training.distributed import load_full_state, load_optimizer_state, optimizer_state
+from atrous.training.loop import Tally, Training
 
 TENSORS, FACTS = "state.safetensors", "state.json"
-_FACTS = ("step", "steps_per_epoch", "optimizer", "scaler")
+_FORMAT = 2
+_FACTS = ("step", "steps_per_epoch", "optimizer", "scaler", "tally", "scored")
 
 
-def save_state(folder: Path, training: Training) -> None:
-    """Write optimiser, step and random states into `folder`, beside the weights they belong to."""
-    tensors, numbers = _flattened(training.optimizer.state_dict()["state"])
-    tensors["random.cpu"] = torch.get_rng_state()
-    if training.accelerator.device.type == "cuda":
-        tensors["random.cuda"] = torch.cuda.get_rng_state()
+def state_of(training: Training) -> dict[str, Any]:
+    """Return what the optimiser remembers, whole; every process has to call this where weights are shared out."""
+    return optimizer_state(training.optimizer, training.segmenter.net)
+
+
+def save_state(
+    folder: Path,
+    training: Training,
+    *,
+    optimizer: Mapping[str, Any] | None = None,
+    trained: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Write optimiser, step and tally into `folder`, beside the weights they belong to.
+
+    `optimizer` is `state_of(training)`, taken now without it; `trained` are the weights that the run goes on with,
+    where those beside are not they: averaged ones, or with measured statistics.
+    """
+    state = state_of(training) if optimizer is None else optimizer
+    tensors = {f"optimizer.{name}": each.detach().contiguous() for name, each in state.items() if _is_tensor(each)}
+    tensors |= {f"trained.{name}": tensor.contiguous() for name, tensor in (trained or {}).items()}
     scaler = training.accelerator.scaler
     facts = {
+        "format": _FORMAT,
         "step": training.step,
         "steps_per_epoch": training.steps_per_epoch,
-        "optimizer": numbers,
+        "optimizer": {name: value for name, value in state.items() if not _is_tensor(value)},
         "scaler": scaler.state_dict() if scaler is not None else None,
+        "tally": asdict(training.tally),
+        "scored": False,
     }
     save_file(tensors, folder / TENSORS)
     (folder / FACTS).write_text(json.dumps(facts, indent=1))
 
 
-def load_state(folder: Path, training: Training) -> None:
-    """Put a saved state back into `training`; the network's weights are the model folder's.
+def load_state(folder: Path, training: Training) -> bool:
+    """Put a saved state back into `training`, whose network has the weights beside it.
+
+    Returns whether the epoch that was done last had been scored already.
 
     Raises `AtrousError` where a file is missing or damaged, or belongs to another network or other data.
     """
     facts, tensors = _read(folder)
-    state = training.optimizer.state_dict()
-    state["state"] = values = _unflattened(tensors, facts["optimizer"])
-    shapes = [parameter.shape for group in training.optimizer.param_groups for parameter in group["params"]]
-    if any(index >= len(shapes) or _shape(value) not in (None, shapes[index]) for index, value in values.items()):
-        raise AtrousError(
-            f"{folder / TENSORS}: the state of another network: {len(values)} parameters, this one has {len(shapes)} "
-            "or other shapes. Start again from `best/`"
-        )
     if facts["steps_per_epoch"] != training.steps_per_epoch:
         raise AtrousError(
             f"{folder / FACTS}: {facts['steps_per_epoch']} steps an epoch; with the data given it would be "
             f"{training.steps_per_epoch}. A run goes on with the data it was started with"
         )
-    training.optimizer.load_state_dict(state)
-    torch.set_rng_state(tensors["random.cpu"])
-    if "random.cuda" in tensors and training.accelerator.device.type == "cuda":
-        torch.cuda.set_rng_state(tensors["random.cuda"])
+    net, trained = training.segmenter.net, _below("trained.", tensors)
+    try:
+        load_optimizer_state(training.optimizer, net, {**facts["optimizer"], **_below("optimizer.", tensors)})
+        if training.averaged is not None:
+            training.averaged.load(net.state_dict())  # what stands beside a run's state is what it scores with
+        if trained:
+            load_full_state(net, trained)
+    except ValueError as error:
+        raise AtrousError(f"{folder / TENSORS}: {error}. Start again from `best/`") from error
     if facts["scaler"] is not None and training.accelerator.scaler is not None:
         training.accelerator.scaler.load_state_dict(facts["scaler"])
-    training.step = facts["step"]
+    training.step, training.tally = facts["step"], Tally(**facts["tally"])
+    return bool(facts["scored"])
+
+
+def mark_scored(folder: Path) -> None:
+    """Say in a saved state that the epoch it ends with has been scored."""
+    facts = json.loads((folder / FACTS).read_text())
+    temporary = folder / f".{FACTS}"
+    temporary.write_text(json.dumps({**facts, "scored": True}, indent=1))
+    temporary.replace(folder / FACTS)
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, Tensor)
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -69,41 +109,15 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             raise AtrousError(f"{folder / name}: missing; only `last/` of a run can be resumed")
     try:
         facts = json.loads((folder / FACTS).read_text())
-        facts, tensors = {key: facts[key] for key in _FACTS}, load_file(folder / TENSORS)
-        _unflattened(tensors, facts["optimizer"])
-        if tensors["random.cpu"].shape != torch.get_rng_state().shape:
-            raise ValueError("random.cpu has another length")
-        return facts, tensors
+        if facts.get("format") != _FORMAT:
+            raise AtrousError(
+                f"{folder / FACTS}: written by another version (format {facts.get('format', 1)}, here {_FORMAT}); "
+                f"train a new run that starts from its weights: --pretrained {folder.parent}"
+            )
+        tensors = load_file(folder / TENSORS)
+        Tally(**facts["tally"])
+        return {key: facts[key] for key in _FACTS}, tensors
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise AtrousError(
             f"{folder}: the training state cannot be read ({error!r}); start again from `best/`"
         ) from error
-
-
-def _flattened(state: dict[int, dict[str, Any]]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    tensors: dict[str, Tensor] = {}
-    numbers: dict[str, Any] = {}
-    for index, values in state.items():
-        for key, value in values.items():
-            if isinstance(value, Tensor):
-                tensors[f"optimizer.{index}.{key}"] = value.detach().contiguous()
-            else:
-                numbers[f"{index}.{key}"] = value
-    return tensors, numbers
-
-
-def _shape(values: dict[str, Any]) -> torch.Size | None:
-    momentum = values.get("momentum_buffer")
-    return None if momentum is None else momentum.shape
-
-
-def _unflattened(tensors: dict[str, Tensor], numbers: dict[str, Any]) -> dict[int, dict[str, Any]]:
-    state: dict[int, dict[str, Any]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith("optimizer."):
-            index, key = name.removeprefix("optimizer.").split(".", 1)
-            state.setdefault(int(index), {})[key] = tensor
-    for name, number in numbers.items():
-        index, key = name.split(".", 1)
-        state.setdefault(int(index), {})[key] = number
-    return state

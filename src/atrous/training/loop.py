@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from atrous.contract import AtrousError, Recipe
-from atrous.training.batches import Crops, Order, loader
-from atrous.training.losses import check_weights, compared, cross_entropy, weighted_sum
-from atrous.training.schedule import parameter_groups, poly
+from atrous.training.averaging import Averaged
+from atrous.training.batches import Batch, Crops, Order
+from atrous.training.distributed import rewrapped, seeded, summed
+from atrous.training.freezing import freeze, set_modes
+from atrous.training.losses import Targets, Term, on_grid, resized
+from atrous.training.schedule import factor
 
-_ACCELERATE = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
+_NAMED = 8  # files that an error names
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One step that is done: its number from 1, the epoch it belongs to from 0, its loss and learning rate."""
+    """One step that is done: its number from 1, the epoch it belongs to from 0, its loss and learning rate.
+
+    `seconds` is how long it took, `waited` how much of that went by before its crops were there.
+    """
 
     step: int
     total: int
@@ -32,30 +38,40 @@ class Step:
     loss: float
     rate: float
     images: int
+    seconds: float = 0.0
+    waited: float = 0.0
 
 
-class Supervised(nn.Module):
-    """A network as training calls it: `forward` is the network's `supervised`, the logits of every loss."""
+@dataclass(kw_only=True)
+class Tally:
+    """What an epoch has come to so far: sums over its steps, and how often each label was `seen`."""
 
-    def __init__(self, net: Any) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        return self.net.supervised(images)
+    steps: int = 0
+    loss: float = 0.0
+    seconds: float = 0.0
+    waited: float = 0.0
+    seen: list[int] = field(default_factory=lambda: [0] * 256)
 
 
 @dataclass(kw_only=True)
 class Training:
-    """A run under way: all that changes from step to step, and so all that a resumable checkpoint must hold."""
+    """A run under way: all that changes from step to step, and so all that a resumable checkpoint must hold.
+
+    `net` is the network as it is trained, wrapped where processes share it; the `segmenter` has the plain one. `held`
+    are the parameters that do not learn yet.
+    """
 
     segmenter: Any
     net: nn.Module
     optimizer: Any
     accelerator: Accelerator
-    batches: DataLoader[tuple[Tensor, Tensor]]
+    batches: DataLoader[Batch]
     recipe: Recipe
+    terms: tuple[Term, ...]
+    averaged: Averaged | None = None
     step: int = 0
+    tally: Tally = field(default_factory=Tally)
+    held: tuple[nn.Parameter, ...] = ()
 
     @property
     def crops(self) -> Crops:
@@ -70,54 +86,22 @@ class Training:
     @property
     def steps_per_epoch(self) -> int:
         """How many steps one pass over the training samples takes."""
-        return len(self.batches)
+        return self.order.steps
 
     @property
     def total(self) -> int:
         """How many steps the whole run takes."""
-        return self.recipe.epochs * self.steps_per_epoch
+        return self.recipe.steps or self.recipe.epochs * self.steps_per_epoch
 
+    @property
+    def epochs(self) -> int:
+        """How many epochs that is, the last one perhaps in part."""
+        return math.ceil(self.total / self.steps_per_epoch)
 
-def prepared(segmenter: Any, crops: Crops, *, device: str | None = None, workers: int | None = None) -> Training:
-    """Place the network, its optimiser and its batches on the device, by Accelerate.
-
-    `segmenter` has `net` (images to logits), `normalised(images)` and `geometry`. `device` None takes a GPU where there
-    is one; under `accelerate launch` or torchrun every process takes its share of each batch.
-
-    Raises `AtrousError` for a device this machine does not have, `ValueError` for a batch that the processes cannot
-    share evenly, for `workers` below 0 and for another number of loss weights than of the network's outputs.
-    """
-    if workers is not None and workers < 0:
-        raise ValueError(f"workers {workers} came; 0 or more processes read images, and 0 is none beside the network's")
-    recipe = crops.recipe
-    if recipe.loss_weights:
-        check_weights(_outputs(segmenter, crops.channels), recipe.loss_weights)
-    accelerator = _accelerator(device, recipe.precision)
-    processes = accelerator.num_processes
-    if recipe.batch % processes:
-        raise ValueError(f"batch {recipe.batch} cannot be shared by {processes} processes: make it a multiple")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = max(1, min(8, cores // processes - 1)) if workers is None else workers
-    shard = (accelerator.process_index, processes)
-    batches = loader(crops, workers=workers, shard=shard, pin=accelerator.device.type == "cuda")
-    groups = parameter_groups(
-        segmenter.net,
-        rate=recipe.learning_rate,
-        encoder_rate=recipe.encoder_rate,
-        weight_decay=recipe.weight_decay,
-    )
-    segmenter.to(accelerator.device)
-    optimizer = torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum)
-    net = segmenter.net
-    if hasattr(net, "supervised"):
-        # Gradients are shared by processes, and precision is lowered, only where the prepared module's own forward is
-        # called: so `supervised` becomes one. The net is evaluated by its own, which takes the same precision.
-        accelerator.prepare_model(net, evaluation_mode=True)
-        net = Supervised(net)
-    net, optimizer = accelerator.prepare(net, optimizer)
-    return Training(
-        segmenter=segmenter, net=net, optimizer=optimizer, accelerator=accelerator, batches=batches, recipe=recipe
-    )
+    def frozen(self, epoch: int) -> tuple[str, ...]:
+        """Return the parts of the network that do not learn in an epoch, counted from 0."""
+        recipe = self.recipe
+        return recipe.freeze if not recipe.freeze_epochs or epoch < recipe.freeze_epochs else ()
 
 
 def train(training: Training) -> Iterator[Step]:
@@ -127,103 +111,158 @@ def train(training: Training) -> Iterator[Step]:
 
     Raises `AtrousError` where the loss is not a number: the weights are not touched by such a step.
     """
-    training.segmenter.train()
-    order = training.order
+    order, accumulate = training.order, training.recipe.accumulate
     while training.step < training.total:
-        order.epoch, order.skip = divmod(training.step, training.steps_per_epoch)
-        for images, labels in training.batches:
-            yield _step(training, images, labels, epoch=order.epoch)
-            training.segmenter.train()
+        order.epoch, order.skip = divmod(training.step, order.steps)
+        if not order.skip:
+            training.tally = Tally()
+        _hold(training, order.epoch)
+        _set_modes(training, order.epoch)
+        batches = iter(training.batches)
+        for _ in range(order.skip, min(order.steps, training.total - training.step + order.skip)):
+            began = time.perf_counter()
+            parts = [next(batches) for _ in range(accumulate)]
+            waited = time.perf_counter() - began
+            if not training.segmenter.net.training:  # it was evaluated since
+                _set_modes(training, order.epoch)
+            yield one_step(training, parts, began=began, waited=waited)
 
 
-def _step(training: Training, images: Tensor, labels: Tensor, *, epoch: int) -> Step:
-    recipe, device = training.recipe, training.accelerator.device
-    factor = poly(
-        training.step, total=training.total, power=recipe.power, warm_up=min(recipe.warm_up, training.total // 10)
-    )
+def _hold(training: Training, epoch: int) -> None:
+    """Keep from learning what learns from a later epoch on, and let it learn when that has come."""
+    before = training.held
+    if training.frozen(epoch) and training.recipe.freeze_epochs:
+        training.held += freeze(training.segmenter.net, training.recipe.freeze)
+    else:
+        for parameter in training.held:
+            parameter.requires_grad_(True)
+        training.held = ()
+    if len(training.held) != len(before):
+        training.net = rewrapped(training.net)
+
+
+def _set_modes(training: Training, epoch: int) -> None:
+    training.segmenter.train()
+    set_modes(training.segmenter.net, frozen=training.frozen(epoch), freeze_norm=training.recipe.freeze_norm)
+
+
+def one_step(training: Training, parts: Sequence[Batch], *, began: float = 0.0, waited: float = 0.0) -> Step:
+    """Take one step on the batches of `parts`: their gradients together are those of one large batch.
+
+    Raises `AtrousError` where the loss is not a number, or the gradients' norm, where it is bounded.
+    """
+    recipe = training.recipe
+    share = factor(recipe, training.step, total=training.total)
     for group in training.optimizer.param_groups:
-        group["lr"] = group["peak"] * factor
-    images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
-    loss = _loss(training, images, labels)
-    value = loss.item()
-    if not math.isfinite(value):
-        raise AtrousError(
-            f"the loss became {value} at step {training.step + 1}: start again with a lower --learning-rate (now "
-            f"{recipe.learning_rate:g}){' or with --precision float32' if recipe.precision != 'float32' else ''}"
-        )
-    training.optimizer.zero_grad()
-    training.accelerator.backward(loss)
+        group["lr"] = group["peak"] * share
+    seeded(recipe.seed, training.step, training.accelerator)
+    loss = _gradients(training, parts)
+    norm = training.accelerator.clip_grad_norm_(training.net.parameters(), recipe.clip) if recipe.clip else None
+    scaled = training.accelerator.scaler is not None  # which skips steps of its own
+    if not math.isfinite(loss) or (norm is not None and not scaled and not math.isfinite(norm)):
+        raise _no_number(training, parts, f"loss became {loss}" if not math.isfinite(loss) else f"gradients {norm}")
     training.optimizer.step()
     training.step += 1
-    return Step(
+    if training.averaged is not None:
+        training.averaged.update(training.segmenter.net, training.step)
+    step = Step(
         step=training.step,
         total=training.total,
-        epoch=epoch,
-        loss=value,
-        rate=recipe.learning_rate * factor,
-        images=recipe.batch,
+        epoch=(training.step - 1) // training.steps_per_epoch,
+        loss=loss,
+        rate=recipe.learning_rate * share,
+        images=recipe.batch * recipe.accumulate,
+        seconds=time.perf_counter() - began if began else 0.0,
+        waited=waited,
+    )
+    _count(training.tally, step, parts)
+    return step
+
+
+def _count(tally: Tally, step: Step, parts: Sequence[Batch]) -> None:
+    tally.steps += 1
+    tally.loss += step.loss
+    tally.seconds += step.seconds
+    tally.waited += step.waited
+    seen = sum((part.seen for part in parts), torch.zeros(256, dtype=torch.int64)).tolist()
+    tally.seen = [before + now for before, now in zip(tally.seen, seen, strict=True)]
+
+
+def _gradients(training: Training, parts: Sequence[Batch]) -> float:
+    """Put the gradients of the whole batch into the network, over all parts and processes; return its loss."""
+    accelerator = training.accelerator
+    training.optimizer.zero_grad()
+    loss = torch.zeros((), device=accelerator.device)
+    targets, counts = [], torch.zeros(())
+    for number, part in enumerate(parts):
+        last = number == len(parts) - 1
+        with nullcontext() if last else accelerator.no_sync(training.net):
+            outputs = _outputs(training, part)
+            if not targets:  # the outputs of all parts are of one size
+                targets = [[_targets(training, each, output) for output in outputs] for each in parts]
+                counts = _counts(training, targets)
+            mine = _loss(training, outputs, targets[number], counts)
+            # Processes' gradients are averaged, and the loss is a sum over them.
+            accelerator.backward(mine * accelerator.num_processes)
+        loss += mine.detach()
+    return float(summed(loss, accelerator))
+
+
+def _outputs(training: Training, part: Batch) -> tuple[Tensor, ...]:
+    images = part.images.to(training.accelerator.device, non_blocking=True)
+    x = training.segmenter.normalised(images).contiguous(memory_format=torch.channels_last)
+    outputs = training.net(x)
+    return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
+def _targets(training: Training, part: Batch, output: Tensor) -> Targets:
+    """Return the labels of a batch on the grid on which an output is compared."""
+    geometry, device = training.segmenter.geometry, training.accelerator.device
+    labels = part.labels.to(device, non_blocking=True)
+    weights = None if part.weights is None else part.weights.to(device, non_blocking=True)
+    return on_grid(
+        (output.shape[2], output.shape[3]),
+        Targets(labels=labels, weights=weights),
+        margin=geometry.margin,
+        align_corners=geometry.align_corners,
+        compare=training.recipe.compare,
     )
 
 
-def _loss(training: Training, images: Tensor, labels: Tensor) -> Tensor:
-    x = training.segmenter.normalised(images).contiguous(memory_format=torch.channels_last)
-    geometry = training.segmenter.geometry
-    outputs = training.net(x)
-    losses = [
-        cross_entropy(
-            *compared(
-                logits,
-                labels,
-                margin=geometry.margin,
-                align_corners=geometry.align_corners,
-                compare=training.recipe.compare,
-            )
-        )
-        for logits in (outputs if isinstance(outputs, tuple) else (outputs,))
-    ]
-    return weighted_sum(losses, training.recipe.loss_weights)
+def _counts(training: Training, targets: Sequence[Sequence[Targets]]) -> Tensor:
+    """Return what each output's each term is divided by, over all parts and processes."""
+    device = training.accelerator.device
+    counts = torch.zeros(len(targets[0]), len(training.terms), device=device)
+    if training.recipe.reduction == "sum":
+        return counts + len(targets)
+    for part in targets:
+        counts += torch.stack([torch.stack([term.count(each).to(counts) for term in training.terms]) for each in part])
+    counts = summed(counts, training.accelerator)
+    return torch.where(counts > 0, counts, 1)
 
 
-@torch.no_grad()
-def _outputs(segmenter: Any, channels: int) -> int:
-    """Return how many outputs the network is trained on, before anything is done: by running it once."""
-    net = segmenter.net
-    if not hasattr(net, "supervised"):
-        return 1
-    side = segmenter.geometry.valid(2 * segmenter.geometry.margin + 1)
-    device, mode = next(net.parameters()).device, net.training
-    outputs = net.eval().supervised(torch.zeros(1, channels, side, side, device=device))
-    net.train(mode)
-    return len(outputs)
+def _loss(training: Training, outputs: Sequence[Tensor], targets: Sequence[Targets], counts: Tensor) -> Tensor:
+    """Return one part's share of the loss: the sum over outputs and terms, each over its whole count."""
+    shares = training.recipe.loss_weights or (1.0,) * len(outputs)
+    align_corners = training.segmenter.geometry.align_corners
+    losses = []
+    for logits, target, share, row in zip(outputs, targets, shares, counts, strict=True):
+        compared = resized(logits, target, align_corners=align_corners)
+        losses += [
+            share * term.weight * term.total(compared, target) / count
+            for term, count in zip(training.terms, row, strict=True)
+        ]
+    return torch.stack(losses).sum()
 
 
-def _accelerator(device: str | None, precision: str) -> Accelerator:
-    # Accelerate keeps one state per process and refuses another precision; every run here begins afresh.
-    AcceleratorState._reset_state(reset_partial_state=True)
-    kind = (device or ("cuda" if torch.cuda.is_available() else "cpu")).partition(":")[0]
-    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not present.get(kind, False):
-        have = ", ".join(name for name, there in present.items() if there)
-        raise AtrousError(f"device {device!r} is not here; this machine has {have}")
-    precision = resolved_precision(precision, kind)
-    if precision == "float16" and kind != "cuda":
-        raise AtrousError(f"precision float16 needs a GPU, and the device is {kind}: take float32 or bfloat16")
-    numbered = {"ACCELERATE_TORCH_DEVICE": device} if device is not None and ":" in device and kind != "cpu" else {}
-    os.environ |= numbered
-    try:
-        return Accelerator(cpu=kind == "cpu", mixed_precision=_ACCELERATE[precision])
-    finally:  # a later run in this process must not inherit it
-        for name in numbered:
-            del os.environ[name]
-
-
-def resolved_precision(precision: str, device: str) -> str:
-    """Return the precision that `"auto"` means on a device: bfloat16 where it has matrix units for it.
-
-    >>> resolved_precision("float32", "cuda")
-    'float32'
-    """
-    if precision != "auto":
-        return precision
-    fast = torch.cuda.is_bf16_supported() if device == "cuda" else torch.cpu._is_amx_tile_supported()
-    return "bfloat16" if fast and device in ("cpu", "cuda") else "float32"
+def _no_number(training: Training, parts: Sequence[Batch], what: str) -> AtrousError:
+    recipe = training.recipe
+    pairs = [training.crops.pairs[int(index)] for part in parts for index in part.indices]
+    names = list(dict.fromkeys(str(getattr(pair, "image", pair)) for pair in pairs))
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    slower = " or with --precision float32" if recipe.precision != "float32" else ""
+    return AtrousError(
+        f"the {what} at step {training.step + 1}: start again with a lower --learning-rate (now "
+        f"{recipe.learning_rate:g}){slower}. The weights are those of the step before; its crops were of "
+        f"{', '.join(names[:_NAMED])}{more}"
+    )

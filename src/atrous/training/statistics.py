@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 @torch.no_grad()
@@ -21,10 +22,11 @@ def measured_statistics(net: nn.Module, batches: Iterable[Tensor]) -> int:
     `batches` are normalised images (n, c, h, w) on the network's device: training crops, of the size and the batch
     that the network was trained with. Batch norms normalise with each batch's own statistics meanwhile, dropout is
     off, and every batch counts the same. Modes and momenta are as before in the end. A batch norm that the forward
-    pass does not reach, and a frozen one, keeps its statistics.
+    pass does not reach keeps its statistics, and so does a frozen one, whose scale or shift asks for no gradient. One
+    that is passed several times for a batch, as by `MultiScale`, averages over all its passes.
 
-    Raises `ValueError` for no batch, no batch norm, and a batch that leaves a batch norm a single value per channel;
-    the statistics are then as they were.
+    Raises `ValueError` for no batch, what `check_measurable` refuses, and a batch that leaves a batch norm a single
+    value per channel; the statistics are then as they were.
 
     Source: DeconvNet (arXiv 1505.04366), BN_make_INFERENCE_script.py (501 batches); batch norm, algorithm 2.
 
@@ -34,13 +36,7 @@ def measured_statistics(net: nn.Module, batches: Iterable[Tensor]) -> int:
     >>> net[0].running_mean.tolist(), net[0].running_var.tolist()
     ([3.0], [1.0])
     """
-    norms = {
-        name: each
-        for name, each in net.named_modules()
-        if isinstance(each, nn.BatchNorm2d) and each.track_running_stats
-    }
-    if not norms:
-        raise ValueError(f"{type(net).__name__} has no batch norm that keeps statistics: there is nothing to measure")
+    norms = check_measurable(net)
     count = 0
     with _measuring(net, norms):
         for batch in batches:
@@ -51,8 +47,22 @@ def measured_statistics(net: nn.Module, batches: Iterable[Tensor]) -> int:
     return count
 
 
+def check_measurable(net: nn.Module) -> dict[str, Any]:
+    """Return the batch norms of `net` that `measured_statistics` would measure, by name.
+
+    Raises `ValueError` where there are none: without batch norms that keep statistics, and where all are frozen.
+    """
+    norms = {name: each for name, each in net.named_modules() if isinstance(each, _BatchNorm)}
+    keeping = {name: norm for name, norm in norms.items() if norm.track_running_stats}
+    learning = {name: norm for name, norm in keeping.items() if all(each.requires_grad for each in norm.parameters())}
+    if not learning:
+        what = "only frozen batch norms" if keeping else "no batch norm that keeps statistics"
+        raise ValueError(f"{type(net).__name__} has {what}: there is nothing to measure (--measure-norm)")
+    return learning
+
+
 @contextmanager
-def _measuring(net: nn.Module, norms: dict[str, nn.BatchNorm2d]) -> Iterator[None]:
+def _measuring(net: nn.Module, norms: dict[str, Any]) -> Iterator[None]:
     """Let the norms average over all batches to come; a block that raises leaves their statistics as they were."""
     modes = {module: module.training for module in net.modules()}
     momenta = {norm: norm.momentum for norm in norms.values()}
@@ -73,14 +83,14 @@ def _measuring(net: nn.Module, norms: dict[str, nn.BatchNorm2d]) -> Iterator[Non
         _put_back([norm for norm in norms.values() if not norm.num_batches_tracked], before)
 
 
-def _restore(modes: dict[nn.Module, bool], momenta: dict[nn.BatchNorm2d, float | None]) -> None:
+def _restore(modes: dict[nn.Module, bool], momenta: dict[Any, float | None]) -> None:
     for module, training in modes.items():
         module.training = training
     for norm, momentum in momenta.items():
         norm.momentum = momentum
 
 
-def _put_back(norms: Iterable[nn.BatchNorm2d], before: dict[nn.BatchNorm2d, list[Tensor]]) -> None:
+def _put_back(norms: Iterable[Any], before: dict[Any, list[Tensor]]) -> None:
     for norm in norms:
         for buffer, value in zip(norm.buffers(), before[norm], strict=True):
             buffer.copy_(value)

@@ -1,9 +1,12 @@
 """The verbs, the one place where rooms meet: each is a door of the package, and imports what it needs when called."""
 
-from atrous.verbs.learning import bench_data, import_weights, train
+from atrous.verbs.importing import import_weights
+from atrous.verbs.learning import bench_data, lr_find, train
+from atrous.verbs.listing import list_runs
 from atrous.verbs.looking import convert, describe, inspect, load
 from atrous.verbs.predicting import predict, refine
 from atrous.verbs.scoring import crf_tune, evaluate, scores_of
+from atrous.verbs.searching import tune
 
 __all__ = [
     "bench_data",
@@ -13,9 +16,12 @@ __all__ = [
     "evaluate",
     "import_weights",
     "inspect",
+    "list_runs",
     "load",
+    "lr_find",
     "predict",
     "refine",
     "scores_of",
     "train",
+    "tune",
 ]

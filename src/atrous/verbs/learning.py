@@ -1,4 +1,4 @@
-"""The verbs that make networks: train, bench_data, import_weights."""
+"""The verbs that train networks, and that time what feeds them: train, bench_data."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from atrous.data import Dataset
     from atrous.data.cache import Cache
     from atrous.runs import Feeding
+    from atrous.runs.finding import RateSearch
 
 
 Listener = Callable[[Any], None]
@@ -22,81 +23,160 @@ def train(  # noqa: PLR0913  (what a run hangs on beside its recipe)
     data: str | Path,
     *,
     out: str | Path | None = None,
-    recipe: Recipe | None = None,
+    recipe: Recipe | str | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    stop_after: int | None = None,
+    seeds: int | None = None,
     device: str | None = None,
     workers: int | None = None,
     cache: str | Path | None = None,
     cache_limit: int = 16_000_000_000,
     transform: Callable[[Any, Any], Any] | None = None,
+    trackers: Sequence[str] = (),
     classes: Sequence[str] | None = None,
     ignore: Any = None,
     labels: Any = None,
     layout: str | None = None,
     masks: str | None = None,
+    train_list: str | Path | None = None,
+    val_list: str | Path | None = None,
     listener: Listener | None = None,
     **changes: Any,
 ) -> Path:
     """Train a network on a folder of images and masks, and return the run's folder.
 
     The layout, the classes and the split are worked out from the folder; `classes`, `ignore` and `labels` say what
-    the masks cannot, `layout` and `masks` how the folder is laid out. `recipe` (default `recipes.standard(model)`)
-    decides the training, and `changes` are its fields: `model`, `encoder`, `epochs`, `batch`, `crop`, `learning_rate`,
-    `seed` and so on. `out` defaults to `runs/NAME`. `cache` is a folder for decoded images, of up to `cache_limit`
-    bytes, and `transform` an augmentation of your own, (sample, generator) to sample. `listener` is called with every
-    note, step and epoch.
+    the masks cannot, `layout` and `masks` how the folder is laid out, `train_list` and `val_list` are files of the
+    images to take. `recipe` (default `recipes.standard(model)`) decides the training: a `Recipe`, the name of a
+    paper's, or `"auto"`, which is worked out from the data and this machine; `changes` are its fields: `model`,
+    `encoder`, `epochs`, `batch`, `crop`, `learning_rate`, `seed` and so on. `out` defaults to `runs/NAME`. `cache` is a
+    folder for decoded images, of up to `cache_limit` bytes, and `transform` an augmentation of your own, (sample,
+    generator) to sample. `stop_after` ends this call after so many epochs, and `resume` goes on. With `seeds` as many
+    runs are trained, `seed-0` and so on in `out`, and `seeds.json` there has their scores' mean and deviation.
+    `trackers` are names of Accelerate's. `listener` is called with every note, step and epoch.
 
     Raises `AtrousError` for data or a run folder that cannot be used, `ValueError` for a recipe that cannot be.
     """
     from atrous import runs
-    from atrous.contract import AtrousError
-    from atrous.data.facts import fingerprint
+    from atrous.console import is_main_process
 
     _refuse_unknown(changes)
-    wishes = {"classes": classes, "ignore": ignore, "labels": labels, "layout": layout, "masks": masks}
     out = Path(out) if out is not None else Path("runs") / Path(data).resolve().name
-    runs.claim(out, resume=resume, overwrite=overwrite)
-    if Path(data).resolve().is_relative_to(out.resolve()):
-        raise AtrousError(f"{data}: lies inside the run's folder {out}; choose another --out")
-    if resume:
-        given = {field.name: getattr(recipe, field.name) for field in fields(recipe)} if recipe is not None else {}
-        recipe = runs.resumed_recipe(out, {**given, **changes})
-        dataset = runs.resumed_data(out, data, **wishes)
-    else:
-        recipe = _recipe(recipe, changes)
-        dataset = runs.data_to_train_on(data, **wishes)
-    read = _cached(dataset, cache, cache_limit)
-    facts = fingerprint(dataset)
-    events = runs.run(
-        dataset,
-        out,
-        recipe,
-        facts=facts,
-        resume=resume,
-        device=device,
-        workers=workers,
-        read=read,
-        transform=transform,
-    )
-    for event in events:
-        if listener is not None:
+    wishes = {"classes": classes, "ignore": ignore, "labels": labels, "layout": layout, "masks": masks}
+    wishes |= {"train_list": train_list, "val_list": val_list}
+    listener = listener if listener is not None and is_main_process() else _silent
+
+    def one(folder: Path, *, again: bool, **more: Any) -> None:
+        runs.claim(folder, resume=again, overwrite=overwrite)
+        start = _resumed if again else _started
+        dataset, chosen, facts, plan = start(data, folder, recipe, {**changes, **more}, wishes, device)
+        events = runs.run(
+            dataset,
+            folder,
+            chosen,
+            facts=facts,
+            plan=plan,
+            resume=again,
+            stop_after=stop_after,
+            device=device,
+            workers=workers,
+            read=_cached(dataset, chosen, cache, cache_limit),
+            transform=transform,
+            trackers=trackers,
+        )
+        for event in events:
             listener(event)
+
+    if stop_after is not None and stop_after < 1:
+        raise ValueError(f"stop_after {stop_after} came; 1 epoch or more is accepted")
+    if seeds is None:
+        one(out, again=resume)
+    else:
+        _several(one, out, seeds, first=changes.get("seed", 0), resume=resume, listener=listener)
     return out
 
 
-def _recipe(recipe: Recipe | None, changes: dict[str, Any]) -> Recipe:
+def _silent(event: Any) -> None:
+    """Hear nothing."""
+
+
+def _started(
+    data: str | Path,
+    out: Path,
+    recipe: Recipe | str | None,
+    changes: dict[str, Any],
+    wishes: dict[str, Any],
+    device: str | None,
+) -> tuple[Dataset, Recipe, dict[str, Any], dict[str, Any] | None]:
+    """Return what a new run is trained on, by what recipe, the data's fingerprint, and the plan where one was made."""
+    from atrous import runs
+    from atrous.contract import AtrousError
+    from atrous.data.facts import fingerprint
+
+    if Path(data).resolve().is_relative_to(out.resolve()):
+        raise AtrousError(f"{data}: lies inside the run's folder {out}; choose another --out")
+    if recipe != "auto":
+        chosen = _recipe(recipe, changes)  # before the images are looked at, which takes its time
+        dataset = runs.data_to_train_on(data, **wishes)
+        return dataset, chosen, fingerprint(dataset), None
+    dataset = runs.data_to_train_on(data, **wishes)
+    facts = fingerprint(dataset)
+    plan = runs.plan(facts, given=changes, device=device)
+    return dataset, plan.recipe, facts, plan.as_json()
+
+
+def _resumed(
+    data: str | Path,
+    out: Path,
+    recipe: Recipe | str | None,
+    changes: dict[str, Any],
+    wishes: dict[str, Any],
+    device: str | None,
+) -> tuple[Dataset, Recipe, dict[str, Any], None]:
+    """Return what the run in `out` goes on with; a name of a recipe adds nothing to what is stored there."""
+    from atrous import runs
+    from atrous.contract import Recipe
+    from atrous.data.facts import fingerprint
+
+    given = {field.name: getattr(recipe, field.name) for field in fields(recipe)} if isinstance(recipe, Recipe) else {}
+    chosen = runs.resumed_recipe(out, {**given, **changes})
+    dataset = runs.resumed_data(out, data, **wishes)
+    return dataset, chosen, fingerprint(dataset), None
+
+
+def _several(one: Callable[..., None], out: Path, seeds: int, *, first: int, resume: bool, listener: Listener) -> None:
+    """Train a run for each of `seeds` seeds, and write what their scores come to."""
+    from atrous import runs
+    from atrous.runs import Note
+
+    if seeds < 2:
+        raise ValueError(f"seeds {seeds} came; 2 or more runs have a deviation, and --seed chooses one")
+    for seed in range(first, first + seeds):
+        folder = out / f"seed-{seed}"
+        listener(Note(text=f"seed {seed}, run {seed - first + 1} of {seeds}: {folder}"))
+        one(folder, again=resume and (folder / "recipe.json").is_file(), seed=seed)
+    summary = runs.seeds_summary([out / f"seed-{seed}" for seed in range(first, first + seeds)])
+    summary.write(out)
+    listener(Note(text=summary.as_text()))
+
+
+def _recipe(recipe: Recipe | str | None, changes: dict[str, Any]) -> Recipe:
     """Return a recipe, that of the model without one, with changes; the options of its network are completed."""
     from atrous import recipes
 
-    if recipe is None:
+    if isinstance(recipe, str):
+        start = changes.get("pretrained")
+        recipe = recipes.named(recipe, start=start if isinstance(start, str) else None)
+    elif recipe is None:
         wishes = {name: changes[name] for name in ("encoder", "pretrained") if changes.get(name) is not None}
         recipe = recipes.standard(changes.get("model", "deeplab_v3plus"), **wishes)
-        changes = {**changes, "options": {**recipe.options, **(changes.get("options") or {})}}
-    return replace(recipe, **changes)
+    else:
+        return replace(recipe, **changes)
+    return replace(recipe, **{**changes, "options": {**recipe.options, **(changes.get("options") or {})}})
 
 
-def _cached(dataset: Dataset, cache: str | Path | None, limit: int) -> Cache | None:
+def _cached(dataset: Dataset, recipe: Recipe, cache: str | Path | None, limit: int) -> Cache | None:
     from atrous.data.cache import cached
 
     return None if cache is None else cached(cache, dataset.splits["train"], dataset.space, limit=limit)
@@ -130,61 +210,16 @@ def bench_data(
     _refuse_unknown(changes)
     wishes = {"classes": classes, "ignore": ignore, "labels": labels, "layout": layout, "masks": masks}
     dataset = runs.data_to_train_on(data, **wishes)
+    chosen = _recipe(recipe, changes)
     return runs.feeding(
         dataset,
-        _recipe(recipe, changes),
+        chosen,
         facts=fingerprint(dataset, limit=_LOOKED_AT),
-        cache=_cached(dataset, cache, cache_limit),
+        cache=_cached(dataset, chosen, cache, cache_limit),
         device=device,
         workers=workers,
         seconds=seconds,
     )
-
-
-def import_weights(
-    path: str | Path,
-    *,
-    out: str | Path,
-    model: str | None = None,
-    classes: Sequence[str] | None = None,
-    encoder: str | None = None,
-    listener: Listener | None = None,
-    **options: Any,
-) -> Path:
-    """Turn a file of weights of others into a model folder, and return the folder; nothing in the file is run.
-
-    What the file holds is told from its names and shapes; `model` and `encoder` are for what does not tell, such as
-    the weights of a trunk, and are refused where they contradict it. `classes` are names; without them 21 classes have
-    VOC's and others are numbered. `options` are further keywords of the network's builder. `listener` is called with a
-    line for what was recognised, and one for everything that was guessed or left out.
-
-    Raises `AtrousError` for files that are damaged, want to run code, are of a network that is not here or do not fit
-    it, and for an `out` that is something else than a model folder; `ValueError` for names or options that cannot be.
-
-        atrous.import_weights("fcn8s-heavy-pascal.caffemodel", out="models/fcn8s")
-    """
-    from atrous.foreign import imported, space_of
-    from atrous.models import Segmenter
-    from atrous.store import Config, plain, save_model
-
-    out = Path(out)
-    _refuse_in_the_way(out, Path(path))
-    count = None if classes is None else len(classes)
-    found = imported(path, model=model, classes=count, encoder=encoder, options=options)
-    space, guess = space_of(found.classes, classes)
-    for line in (f"recognised: {found.source}, {found.model} here", *found.notes, *([guess] if guess else [])):
-        if listener is not None:
-            listener(line)
-    segmenter = Segmenter(found.net, space, found.preprocessing)
-    config = Config(
-        model=found.model,
-        options=found.options,
-        space=space,
-        preprocessing=found.preprocessing,
-        geometry=plain(segmenter.geometry),
-    )
-    save_model(out, segmenter, config)
-    return out
 
 
 def _refuse_unknown(changes: dict[str, Any]) -> None:
@@ -205,15 +240,65 @@ def _refuse_unknown(changes: dict[str, Any]) -> None:
         raise ValueError(f"option {name!r} {told.replace('_', '-')}; leave it out of the options")
 
 
-def _refuse_in_the_way(out: Path, path: Path) -> None:
-    """Raise `AtrousError` where `out` is there and no model folder, or holds the file that is imported."""
-    from atrous.contract import AtrousError
-    from atrous.store import CARD, CONFIG, CRF, WEIGHTS, read_config
+def lr_find(  # noqa: PLR0913  (what a run hangs on, and where to search)
+    data: str | Path,
+    *,
+    recipe: Recipe | str | None = None,
+    steps: int = 100,
+    smallest: float | None = None,
+    largest: float | None = None,
+    plot: str | Path | None = None,
+    device: str | None = None,
+    workers: int | None = None,
+    cache: str | Path | None = None,
+    cache_limit: int = 16_000_000_000,
+    transform: Callable[[Any, Any], Any] | None = None,
+    classes: Sequence[str] | None = None,
+    ignore: Any = None,
+    labels: Any = None,
+    layout: str | None = None,
+    masks: str | None = None,
+    train_list: str | Path | None = None,
+    val_list: str | Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    **changes: Any,
+) -> RateSearch:
+    """Search the learning rate for a folder and a recipe, by some steps at ever larger ones; nothing is stored.
 
-    if out.exists() and not ((out / CONFIG).is_file() and (out / WEIGHTS).is_file()):
-        raise AtrousError(f"{out}: is there already and is no model folder; choose another --out")
-    own = {CONFIG, WEIGHTS, CARD, CRF}
-    if out.exists() and ({each.name for each in out.iterdir()} - own or read_config(out).recipe):
-        raise AtrousError(f"{out}: holds more than imported weights, a trained model; choose another --out")
-    if path.resolve().is_relative_to(out.resolve()):
-        raise AtrousError(f"{path}: lies inside {out}, which would be replaced; choose another --out")
+    The arguments are those of `train`; `steps` rates from `smallest` to `largest` are tried, and `plot` is a file for a
+    picture of it. `progress` is called with how many steps are done, and of how many.
+
+    Raises what `train` does, `ValueError` for fewer than 20 steps, for rates that are none and for a plot's suffix that
+    is not known, and `AtrousError` for a plot without matplotlib.
+    """
+    from atrous import runs
+    from atrous.console import is_main_process
+    from atrous.data.facts import fingerprint
+    from atrous.data.writers import check_figure
+    from atrous.runs.finding import found_rate
+    from atrous.runs.finding_plot import write_rates
+
+    _refuse_unknown(changes)
+    if plot is not None:
+        check_figure(plot)
+    chosen = _recipe(recipe, changes) if recipe != "auto" else None  # before the images are looked at
+    wishes = {"classes": classes, "ignore": ignore, "labels": labels, "layout": layout, "masks": masks}
+    dataset = runs.data_to_train_on(data, **wishes, train_list=train_list, val_list=val_list)
+    facts = fingerprint(dataset)
+    chosen = chosen or runs.plan(facts, given=changes, device=device).recipe
+    found = found_rate(
+        dataset,
+        chosen,
+        facts=facts,
+        device=device,
+        workers=workers,
+        steps=steps,
+        smallest=smallest,
+        largest=largest,
+        read=_cached(dataset, chosen, cache, cache_limit),
+        transform=transform,
+        progress=progress,
+    )
+    if plot is not None and is_main_process():
+        write_rates(plot, found)
+    return found

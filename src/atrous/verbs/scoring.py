@@ -141,7 +141,12 @@ def crf_tune(
 
 
 def scores_of(run: str | Path) -> dict[str, Any] | None:
-    """Return the scores stored with a run's best model, or with a model folder; None where it was never scored."""
-    from atrous.store import model_folder, read_config
+    """Return the scores stored with a run's best model, or with a model folder; None where it was never scored.
 
+    Of a folder of runs of several seeds it is their mean and deviation.
+    """
+    from atrous.store import model_folder, read_config, read_json
+
+    if (Path(run) / "seeds.json").is_file():
+        return dict(read_json(Path(run) / "seeds.json"))
     return read_config(model_folder(run)).scores

@@ -8,8 +8,8 @@ outside the image is ignored. The same generator gives the same pixels, whatever
 
 from atrous.data.augmentation.adapters import from_albumentations, from_torchvision
 from atrous.data.augmentation.colours import recoloured
-from atrous.data.augmentation.crops import crop_sample
-from atrous.data.augmentation.mixing import copy_paste, mosaic
+from atrous.data.augmentation.crops import crop_sample, cropped
+from atrous.data.augmentation.mixing import copy_paste, joined, mosaic, pasted
 from atrous.data.augmentation.placing import drawn_warp, placement
 from atrous.data.augmentation.presets import LIGHT, NONE, PRESETS, STRONG, Augmentation, augmentation_of
 from atrous.data.augmentation.warps import source_map, warped, warped_labels
@@ -23,10 +23,13 @@ __all__ = [
     "augmentation_of",
     "copy_paste",
     "crop_sample",
+    "cropped",
     "drawn_warp",
     "from_albumentations",
     "from_torchvision",
+    "joined",
     "mosaic",
+    "pasted",
     "placement",
     "recoloured",
     "source_map",

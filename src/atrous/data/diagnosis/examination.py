@@ -125,7 +125,7 @@ def examine(
     wishes = wished(root, classes=classes, ignore=ignore, labels=labels, told=found.told)
     splits, made_split = datasets.divided(found, wishes)
     if split is not None:
-        splits, made_split = datasets.stored_split(root, splits, split), False
+        splits, made_split = datasets.stored_split(root, datasets.with_spare(found, splits), split), False
     colours = wishes.labels == "colours" if space is None else space.encoding == "colours"
     looks = _looks(splits, colours=colours, progress=progress)
     return _concluded(root, found, splits=splits, made_split=made_split, looks=looks, wishes=wishes, space=space)

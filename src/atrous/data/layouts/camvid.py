@@ -8,6 +8,7 @@ are `red green blue name`; `Void` is not counted.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from atrous.contract import AtrousError, Colour
@@ -59,7 +60,7 @@ def _original(root: Path) -> Found | None:
         return None
     told, problems = _classes(colours)
     found = by_lists(root, match(root, images, masks))
-    return Found(found.splits, told, found.notes, problems)
+    return replace(found, told=told, problems=problems)
 
 
 def _classes(path: Path) -> tuple[Wishes, tuple[Problem, ...]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
@@ -43,8 +44,8 @@ def recognise(root: Path) -> Found | None:
             f"{label_map}: no line names a class. A line is name:red,green,blue::, such as car:128,0,0::",
             kind="broken-annotation",
         )
-    splits, notes = voc.splits_below(root, root, [masks])
-    return Found(splits, _told(classes, numbers, _first_mask(splits)), notes, tuple(problems))
+    found = voc.found_below(root, root, [masks])
+    return replace(found, told=_told(classes, numbers, _first_mask(found.splits)), problems=tuple(problems))
 
 
 def _classes(path: Path) -> tuple[dict[str, Colour], dict[str, int], list[Problem]]:

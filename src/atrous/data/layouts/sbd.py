@@ -6,6 +6,7 @@ The classes are VOC's. `train_noval.txt`, the list of what is in no validation s
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from atrous.data.dividing import by_lists
@@ -29,7 +30,7 @@ def recognise(root: Path) -> Found | None:
     found = by_lists(base, paired(root, pictures, labels, doubles=doubles + double_masks))
     count = len(voc.NAMES)
     told = Wishes(classes=voc.NAMES, colours=voc.palette(count), values=tuple(range(count)), ignore=255)
-    return Found(found.splits, told, found.notes)
+    return replace(found, told=told)
 
 
 def _is_mat(name: str) -> bool:

@@ -9,14 +9,14 @@ classes; without it they are the twenty of VOC and background.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from atrous.data.found import Found
 from atrous.data.images import is_mask_name
 from atrous.data.lists import Endings, lines_of
-from atrous.data.pairs import Matched, by_key, listed, named
+from atrous.data.pairs import Matched, Pair, by_key, listed, named
 from atrous.data.wishes import Wishes
 
 NAMES = (
@@ -48,13 +48,12 @@ def recognise(root: Path) -> Found | None:
     for base in (root, root / "VOC2012", root / "VOCdevkit" / "VOC2012"):
         masks = [base / name for name in MASK_FOLDERS if (base / name).is_dir()]
         if masks and (base / "JPEGImages").is_dir():
-            splits, notes = splits_below(root, base, masks)
-            return Found(splits, _told(base), notes)
+            return replace(found_below(root, base, masks), told=_told(base))
     return None
 
 
-def splits_below(root: Path, base: Path, masks: Sequence[Path]) -> tuple[dict[str, Matched], tuple[str, ...]]:
-    """Return the splits that the lists make, and which folder of masks was taken where there are several.
+def found_below(root: Path, base: Path, masks: Sequence[Path]) -> Found:
+    """Return the splits that the lists make, the pairs in none, and which folder of masks was taken of several.
 
     Without lists for `train` and `val`, `trainval`, `trainaug` or `default` stands in for `train`.
     """
@@ -67,15 +66,23 @@ def splits_below(root: Path, base: Path, masks: Sequence[Path]) -> tuple[dict[st
     notes = (f"the masks are those of {chosen.name}/, of {len(masks)} folders of masks",) if len(masks) > 1 else ()
     labels = folders[chosen]
     if not splits:
-        pairs = tuple(named(root, path, labels.of[key]) for key, path in pictures.items() if key in labels.of)
-        return {"train": Matched(pairs, doubles=doubles + labels.doubles)}, notes
+        pairs = tuple(_pairs(root, pictures, labels.of, taken=()))
+        return Found({"train": Matched(pairs, doubles=doubles + labels.doubles)}, notes=notes)
     matched = {
         split: _matched(root, names, pictures, labels.of, masks_optional=split == "test")
         for split, names in splits.items()
     }
     first = next(iter(matched))
     matched[first] = replace(matched[first], doubles=doubles + labels.doubles)
-    return matched, notes
+    taken = {key for names in splits.values() for key in names.there}
+    return Found(matched, notes=notes, spare=tuple(_pairs(root, pictures, labels.of, taken=taken)))
+
+
+def _pairs(
+    root: Path, pictures: Mapping[str, Path], labels: Mapping[str, Path], *, taken: Collection[str]
+) -> Iterator[Pair]:
+    """Return the pictures that have a mask as pairs, without those that are taken."""
+    return (named(root, path, labels[key]) for key, path in pictures.items() if key in labels and key not in taken)
 
 
 def _lists(folder: Path) -> dict[str, list[str]]:

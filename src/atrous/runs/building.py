@@ -1,0 +1,64 @@
+"""From a dataset and a recipe to a training that has not begun: the network, its crops and its optimiser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from atrous.contract import Recipe, Sample
+from atrous.data import Dataset, Pair
+from atrous.models import Segmenter, build
+from atrous.recipes.weighting import class_weights_of
+from atrous.runs.choices import network_options, preprocessing
+from atrous.runs.crops import crops_of
+from atrous.runs.environment import versions
+from atrous.store import Config, plain, start_from
+from atrous.training import Training, prepared
+
+
+def begun(
+    dataset: Dataset,
+    recipe: Recipe,
+    *,
+    facts: dict[str, Any],
+    resume: bool = False,
+    device: str | None = None,
+    workers: int | None = None,
+    read: Callable[[Pair], Sample] | None = None,
+    transform: Callable[[Sample, np.random.Generator], Sample] | None = None,
+) -> tuple[Training, Config, str | None]:
+    """Return a training at its first step, the model's config, and a line on what it starts from.
+
+    A run that is to be resumed fetches no weights: it has its own.
+
+    Raises `AtrousError` for weights and devices that cannot be had, `ValueError` for a recipe that does not fit the
+    data or the network.
+    """
+    torch.manual_seed(recipe.seed)
+    options = network_options(recipe, facts)
+    start = Path(recipe.pretrained) if isinstance(recipe.pretrained, str) and Path(recipe.pretrained).is_dir() else None
+    if resume or start is not None:
+        options["pretrained"] = False  # the weights are the run's own, or another model's
+    net = build(recipe.model, len(dataset.space), **options)
+    line = start_from(net, start, dataset.space) if start is not None and not resume else None
+    segmenter = Segmenter(net, dataset.space, preprocessing(net, facts))
+    crops = crops_of(dataset.splits["train"], segmenter, recipe, read=read, transform=transform)
+    weights = class_weights_of(recipe, facts["classes"])
+    training = prepared(segmenter, crops, device=device, workers=workers, class_weights=weights)
+    if training.accelerator.process_index:
+        torch.manual_seed(recipe.seed + training.accelerator.process_index)  # dropout of its own in each process
+    config = Config(
+        model=recipe.model,
+        options={**options, "pretrained": False},
+        space=dataset.space,
+        preprocessing=segmenter.preprocessing,
+        geometry=plain(segmenter.geometry),
+        recipe=plain(recipe),
+        versions=versions(),
+        fingerprint=facts,
+    )
+    return training, config, line
