@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -177,24 +177,60 @@ def _read_weights(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def start_from(net: Any, path: Path) -> str:
+def start_from(net: Any, path: Path, space: LabelSpace | None = None) -> str:
     """Copy into `net` the weights of a run or model folder whose names and shapes meet, and say how many did.
 
     The others keep what they had: the score layers of FCN-16s start at zero when it starts from an FCN-32s. A network
-    of several scales and one of a single scale share their weights.
+    of several scales and one of a single scale share their weights. Where `space` has other classes than the model,
+    what scores a class is taken by the class's name; classes that the model did not have start anew.
 
     Raises `AtrousError` where none meets.
     """
-    weights = model_folder(path) / WEIGHTS
-    given, wanted = _read_weights(weights), net.state_dict()
+    folder = model_folder(path)
+    given, wanted = _read_weights(folder / WEIGHTS), net.state_dict()
     given = _as_named(given, wanted)
     found = {name: tensor for name, tensor in given.items() if name in wanted and wanted[name].shape == tensor.shape}
     if not found:
-        raise AtrousError(f"{weights}: no tensor has a name and shape of this network; it is a model of another kind")
-    net.load_state_dict(found, strict=False)
-    left = [name for name in wanted if name not in found]
+        raise AtrousError(
+            f"{folder / WEIGHTS}: no tensor has a name and shape of this network; it is a model of another kind"
+        )
+    before = read_config(folder).space.names
+    classes = _by_class(given, wanted, before, space.names) if space is not None and before != space.names else {}
+    net.load_state_dict({**found, **classes}, strict=False)
+    left = [name for name in wanted if name not in found and name not in classes]
     rest = f"; new are {', '.join(left[:3])}{' and more' if len(left) > 3 else ''}" if left else ""
-    return f"starting from {path}: {len(found)} of {len(wanted)} tensors{rest}"
+    return f"starting from {path}: {len(found)} of {len(wanted)} tensors{rest}{_class_words(classes, before, space)}"
+
+
+def _by_class(
+    given: Mapping[str, Any], wanted: Mapping[str, Any], before: Sequence[str], now: Sequence[str]
+) -> dict[str, Any]:
+    """Return the tensors with a row per class, each row that of the class's name, or new where there was none."""
+    rows = [(now.index(name), before.index(name)) for name in now if name in before]
+    result = {}
+    for name, tensor in wanted.items():
+        old = given.get(name)
+        # As many classes as before, under other names: which tensors are of classes cannot be told by their shapes.
+        if old is None or len(now) == len(before) or not (old.ndim and tensor.ndim):
+            continue
+        if (len(tensor), len(old), old.shape[1:]) != (len(now), len(before), tensor.shape[1:]):
+            continue
+        result[name] = tensor.clone()
+        for here, there in rows:
+            result[name][here] = old[there]
+    return result
+
+
+def _class_words(classes: Mapping[str, Any], before: Sequence[str], space: LabelSpace | None) -> str:
+    if space is None or tuple(before) == space.names:
+        return ""
+    if len(before) == len(space.names):
+        return "; as many classes as before, under other names: each starts from the one in its place"
+    new = [name for name in space.names if name not in before]
+    kept = len(space.names) - len(new)
+    if not classes or not kept:
+        return f"; classes {', '.join(space.names[:4])}{' ...' if len(space.names) > 4 else ''} start anew"
+    return f"; {kept} classes are taken by name" + (f", new is {', '.join(new)}" if new else "")
 
 
 def _as_named(given: dict[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:

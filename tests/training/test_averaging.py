@@ -39,8 +39,8 @@ def test_by_hand_with_the_early_correction():
         average.update(module, step)
         decay = min(0.6, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * module[0].weight.detach().double()
+        torch.testing.assert_close(average.state()["0.weight"].double(), expected, rtol=1e-5, atol=1e-5)
     assert (1 + 1) / (10 + 1) < 0.6 < (1 + 39) / (10 + 39)
-    torch.testing.assert_close(average.state()["0.weight"].double(), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_statistics_and_counts_are_the_last_ones():

@@ -74,7 +74,7 @@ def test_a_step_is_several_batches_that_partition_its_crops():
 
 def test_a_sample_that_comes_again_in_an_epoch_is_another_crop():
     first, again = order_of(2, batch=4)[0][0], order_of(2, batch=4)[0][2]
-    assert (first.index, first.turn, again.turn) == (again.index, 0, 1)
+    assert (first.sample, first.turn, again.turn) == (again.sample, 0, 1)
     given = crops()
     assert not torch.equal(given[first].images, given[again].images)
 

@@ -169,7 +169,9 @@ def test_state_files_that_are_missing_or_damaged(copy, name):
 def test_a_state_of_another_version(copy):
     facts = json.loads((copy / "state.json").read_text())
     (copy / "state.json").write_text(json.dumps({key: value for key, value in facts.items() if key != "format"}))
-    with pytest.raises(AtrousError, match=r"written by another version \(format 1, here 2\); train a new run that starts"):
+    with pytest.raises(
+        AtrousError, match=r"written by another version \(format 1, here 2\); train a new run that starts"
+    ):
         load_state(copy, begun())
 
 
@@ -188,7 +190,9 @@ def test_the_state_of_another_run_is_refused_and_changes_nothing(copy):
     other = begun(count=9)
     with pytest.raises(AtrousError, match=r"3 steps an epoch; with the data given it would be 5. A run goes on with"):
         load_state(copy, other)
-    with pytest.raises(AtrousError, match=r"state.safetensors: the optimiser's state of another network: .* Start again from"):
+    with pytest.raises(
+        AtrousError, match=r"state.safetensors: the optimiser's state of another network: .* Start again from"
+    ):
         load_state(copy, begun(replace(RECIPE, width=1 / 16)))
     assert other.step == 0
     assert other.optimizer.state_dict()["state"] == {}

@@ -13,8 +13,8 @@ from atrous.models import Segmenter, deeplab_v3plus
 from atrous.models.deeplab_v2 import deeplab_v2
 from atrous.models.multiscale import MultiScale
 from atrous.training import Crops, load_state, prepared, save_state, train
-from atrous.training.preparing import Supervised
 from atrous.training.losses import check_weights, weighted_sum
+from atrous.training.preparing import Supervised
 
 RECIPE = Recipe(
     precision="float32",

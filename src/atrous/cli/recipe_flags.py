@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
@@ -96,7 +97,7 @@ def changes_of(given: RecipeFlags | None) -> dict[str, Any]:
     if given is None:
         return {}
     values = {field.name: getattr(given, field.name) for field in fields(given)}
-    read = {
+    read: dict[str, Callable[[Any], Any]] = {
         "pretrained": lambda text: {"true": True, "false": False}.get(text, text),
         "options": flags.options_of,
         "crop": flags.size_of,

@@ -2,6 +2,7 @@
 
 from atrous.runs.building import begun
 from atrous.runs.choices import preprocessing
+from atrous.runs.crops import needs_objects
 from atrous.runs.datasets import data_of, data_to_train_on, pairs_in, resumed_data
 from atrous.runs.events import Epoch, Event, Note
 from atrous.runs.feeding import Feeding, feeding
@@ -24,6 +25,7 @@ __all__ = [
     "data_to_train_on",
     "feeding",
     "interruptible",
+    "needs_objects",
     "pairs_in",
     "plan",
     "preprocessing",

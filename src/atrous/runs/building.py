@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from atrous.contract import Recipe, Sample
+from atrous.contract import Preprocessing, Recipe, Sample
 from atrous.data import Dataset, Pair
 from atrous.models import Segmenter, build
 from atrous.recipes.weighting import class_weights_of
 from atrous.runs.choices import network_options, preprocessing
 from atrous.runs.crops import crops_of
 from atrous.runs.environment import versions
-from atrous.store import Config, plain, start_from
+from atrous.store import Config, model_folder, plain, read_config, start_from
 from atrous.training import Training, prepared
 
 
@@ -25,7 +25,7 @@ def begun(
     recipe: Recipe,
     *,
     facts: dict[str, Any],
-    resume: bool = False,
+    resumed: Path | None = None,
     device: str | None = None,
     workers: int | None = None,
     read: Callable[[Pair], Sample] | None = None,
@@ -33,7 +33,7 @@ def begun(
 ) -> tuple[Training, Config, str | None]:
     """Return a training at its first step, the model's config, and a line on what it starts from.
 
-    A run that is to be resumed fetches no weights: it has its own.
+    A run that is `resumed`, from the `last/` that is given, starts from no weights: it has its own.
 
     Raises `AtrousError` for weights and devices that cannot be had, `ValueError` for a recipe that does not fit the
     data or the network.
@@ -41,14 +41,16 @@ def begun(
     torch.manual_seed(recipe.seed)
     options = network_options(recipe, facts)
     start = Path(recipe.pretrained) if isinstance(recipe.pretrained, str) and Path(recipe.pretrained).is_dir() else None
-    if resume or start is not None:
+    if resumed is not None or start is not None:
         options["pretrained"] = False  # the weights are the run's own, or another model's
     net = build(recipe.model, len(dataset.space), **options)
-    line = start_from(net, start, dataset.space) if start is not None and not resume else None
-    segmenter = Segmenter(net, dataset.space, preprocessing(net, facts))
-    crops = crops_of(dataset.splits["train"], segmenter, recipe, read=read, transform=transform)
+    line = start_from(net, start, dataset.space) if start is not None and resumed is None else None
+    segmenter = Segmenter(net, dataset.space, _preprocessing(net, facts, resumed or start))
     weights = class_weights_of(recipe, facts["classes"])
-    training = prepared(segmenter, crops, device=device, workers=workers, class_weights=weights)
+    # U-Net's weights of a crop are a sum, of which those of the classes are a part.
+    inside, beside = (weights, None) if recipe.separation else (None, weights)
+    crops = crops_of(dataset.splits["train"], segmenter, recipe, read=read, transform=transform, class_weights=inside)
+    training = prepared(segmenter, crops, device=device, workers=workers, class_weights=beside)
     if training.accelerator.process_index:
         torch.manual_seed(recipe.seed + training.accelerator.process_index)  # dropout of its own in each process
     config = Config(
@@ -62,3 +64,13 @@ def begun(
         fingerprint=facts,
     )
     return training, config, line
+
+
+def _preprocessing(net: Any, facts: dict[str, Any], start: Path | None) -> Preprocessing:
+    """Return how the data become the network's input: as the model took them that it starts from, where that fits."""
+    own = preprocessing(net, facts)
+    if start is None:
+        return own
+    before = read_config(model_folder(start)).preprocessing
+    fits = (before.channels, before.low, before.high) == (own.channels, own.low, own.high)
+    return before if fits else own

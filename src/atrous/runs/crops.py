@@ -22,17 +22,19 @@ def crops_of(
     *,
     read: Callable[[Pair], Sample] | None = None,
     transform: Callable[[Sample, np.random.Generator], Sample] | None = None,
+    class_weights: tuple[float, ...] | None = None,
 ) -> Crops:
     """Return the crops of `pairs` for a network: of a size it takes, with what its padding puts around an image.
 
     `read` reads a pair in place of `read_sample`, and `transform` changes a sample before it is cropped.
+    `class_weights` are for crops with weights of their own.
     """
     geometry, pre = segmenter.geometry, segmenter.preprocessing
     sizes = _sizes(recipe, geometry)
     fill = tuple(mean * (pre.high - pre.low) + pre.low for mean in pre.mean)
     return Crops(
         pairs=pairs,
-        read=read or partial(read_sample, space=segmenter.space),
+        read=read or partial(read_sample, space=segmenter.space, instances=needs_objects(recipe)),
         size=(geometry.valid(recipe.crop[0]), geometry.valid(recipe.crop[1])),
         sizes=sizes if len(sizes) > 1 or recipe.multi_scale != (1, 1) else (),
         channels=pre.channels,
@@ -41,8 +43,14 @@ def crops_of(
         margin=geometry.margin,
         mirror=pre.padding == "mirror",
         transform=transform,
+        class_weights=class_weights,
         limits=(pre.low, pre.high),
     )
+
+
+def needs_objects(recipe: Recipe) -> bool:
+    """Return whether the numbers of objects are needed, whose decoding takes its time."""
+    return recipe.separation > 0 or recipe.copy_paste > 0
 
 
 def _sizes(recipe: Recipe, geometry: Geometry) -> tuple[tuple[int, int], ...]:

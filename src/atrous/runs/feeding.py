@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from itertools import cycle, islice
 from typing import Any, cast
 
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from atrous.contract import Recipe
@@ -17,7 +16,7 @@ from atrous.data.facts import spaced
 from atrous.models import Segmenter, build
 from atrous.runs.choices import network_options, preprocessing
 from atrous.runs.crops import crops_of
-from atrous.training import Training, prepared, train
+from atrous.training import Batch, Training, prepared, train
 
 _LOOKED_AT = 32  # images whose decoding is timed
 _LEAST_STEPS = 3
@@ -123,7 +122,7 @@ def _mean_ms(function: Any, items: Any) -> float:
     return 1000 * (time.perf_counter() - began) / len(items)
 
 
-def _loader_speed(training: Training, seconds: float) -> tuple[float, tuple[Tensor, Tensor]]:
+def _loader_speed(training: Training, seconds: float) -> tuple[float, Batch]:
     """Return images per second of the loader, once its processes have started, and a batch of it."""
     batches = _endless(training)
     batch = next(batches)
@@ -141,7 +140,7 @@ def _per_second(items: Iterator[Any], seconds: float) -> float:
     return done / (time.perf_counter() - began)
 
 
-def _endless(training: Training) -> Iterator[tuple[Tensor, Tensor]]:
+def _endless(training: Training) -> Iterator[Batch]:
     order = training.order
     while True:
         yield from training.batches
@@ -152,20 +151,20 @@ def _endless(training: Training) -> Iterator[tuple[Tensor, Tensor]]:
 class _Same:
     """A loader that yields one batch again and again, as long as an epoch is."""
 
-    batch: tuple[Tensor, Tensor]
+    batch: Batch
     batch_sampler: Any
     dataset: Any
 
     def __len__(self) -> int:
         return len(self.batch_sampler)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[Batch]:
         return islice(cycle([self.batch]), len(self))
 
 
-def _network_speed(training: Training, batch: tuple[Tensor, Tensor], seconds: float) -> float:
+def _network_speed(training: Training, batch: Batch, seconds: float) -> float:
     """Return images per second of training steps on one batch, which the loader has nothing to do with."""
-    same = cast("DataLoader[tuple[Tensor, Tensor]]", _Same(batch, training.order, training.crops))
+    same = cast("DataLoader[Batch]", _Same(batch, training.order, training.crops))
     endless = replace(training, batches=same, recipe=replace(training.recipe, epochs=1_000_000))
     steps = train(endless)
     next(steps)

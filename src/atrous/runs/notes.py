@@ -34,7 +34,7 @@ def notes(training: Training, dataset: Dataset, recipe: Recipe) -> Iterator[Note
     size = training.crops.size
     if size != recipe.crop:
         yield Note(text=f"crop {recipe.crop[0]}x{recipe.crop[1]} became {size[0]}x{size[1]}, a size this network takes")
-    lost = degenerate(training.segmenter.net, *size)
+    lost = degenerate((training.copy or training.segmenter).net, *size)
     if lost:
         rates = ", ".join(
             f"{rate} on a map of {side}" for rate, side in sorted({(each.rate, each.side) for each in lost})

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 
-
 def plan(facts: Mapping[str, Any], *, given: Mapping[str, Any], device: str | None = None) -> Any:
     """Return the recipe for a dataset's fingerprint on a device, each choice with its reason; `given` are made already.
 

@@ -34,7 +34,7 @@ from atrous.runs.scoring import Shown, scored
 from atrous.runs.trackers import check_trackers, tracked
 from atrous.store import Config, load_weights, plain, settled, write_json
 from atrous.training import Training, load_state, mark_scored, reproducible, resolved_precision, train
-from atrous.training.distributed import any_asks, share_buffers, summed
+from atrous.training.distributed import any_asks, load_full_state, share_buffers, summed
 
 _SHOWN_EVERY = 10
 """How many steps lie between two points of the loss curve."""
@@ -102,49 +102,58 @@ def run(
     Raises `AtrousError` where the run cannot go on; whatever was saved stays.
     """
     check_trackers(trackers)
+    last = settled(out / "last") if resume else None
     with reproducible(recipe.deterministic):
         options: dict[str, Any] = {"device": device, "workers": workers, "read": read, "transform": transform}
-        training, config, line = begun(dataset, recipe, facts=facts, resume=resume, **options)
+        training, config, line = begun(dataset, recipe, facts=facts, resumed=last, **options)
+        pending = last is not None and _load(training, last)
         if line is not None:
             yield Note(text=line)
-        pending = resume and _load(training, out)
-        accelerator = training.accelerator
-        if accelerator.is_main_process:
-            if not resume:
-                clear(out)  # not before all else is known to be well
-            write_head(out, dataset, recipe, facts=facts, plan=plan)
-            made_with = environment(accelerator.device, processes=accelerator.num_processes)
-            write_environment(out, made_with, step=training.step)
-        accelerator.wait_for_everyone()
-        log = tracked(accelerator, trackers, out, plain(recipe))
         yield from notes(training, dataset, recipe)
         if training.step >= training.total and not pending:
             yield Note(text=f"all {training.epochs} epochs are done; --epochs {2 * training.epochs} would go on")
             return
-        course = _Course(
-            training=training,
-            val=dataset.splits.get("val", ()),
-            config=config,
-            out=out,
-            first=training.step // training.steps_per_epoch,
-            stop_after=stop_after,
-            log=log,
-            best=best_so_far(out),
-            best_epoch=_best_epoch(out),
-        )
-        if not training.step:
-            _save(course)  # so that a run killed in its first epoch can be resumed like any other
-        yield from _epochs(course, pending=pending)
-        accelerator.end_training()
+        _write_head(training, dataset, out, recipe, facts=facts, plan=plan, anew=not resume)
+        try:
+            course = _Course(
+                training=training,
+                val=dataset.splits.get("val", ()),
+                config=config,
+                out=out,
+                first=training.step // training.steps_per_epoch,
+                stop_after=stop_after,
+                log=tracked(training.accelerator, trackers, out, plain(recipe)),
+                best=best_so_far(out),
+                best_epoch=_best_epoch(out),
+            )
+            if not training.step:
+                _save(course)  # so that a run killed in its first epoch can be resumed like any other
+            yield from _epochs(course, pending=pending)
+        finally:
+            training.accelerator.end_training()
 
 
-def _load(training: Training, out: Path) -> bool:
+def _write_head(training: Training, dataset: Dataset, out: Path, recipe: Recipe, *, anew: bool, **more: Any) -> None:
+    """Write what a run is made of, in place of an earlier run where it begins anew; not before all else is well."""
+    accelerator = training.accelerator
+    if accelerator.is_main_process:
+        if anew:
+            clear(out)
+        write_head(out, dataset, recipe, **more)
+        made_with = environment(accelerator.device, processes=accelerator.num_processes)
+        write_environment(out, made_with, step=training.step)
+    accelerator.wait_for_everyone()
+
+
+def _load(training: Training, last: Path) -> bool:
     """Put the saved state of a run back; return whether its last epoch still has to be scored."""
-    load_weights(training.segmenter.net, settled(out / "last") / "model.safetensors")
-    done = load_state(out / "last", training)
+    whole = (training.copy or training.segmenter).net
+    load_weights(whole, last / "model.safetensors")
+    load_full_state(training.segmenter.net, whole.state_dict())
+    done = load_state(last, training)
     whole = training.step % training.steps_per_epoch == 0 or training.step >= training.total
     if training.accelerator.is_main_process:
-        settle_log(out, training.step if done or not whole else training.step - 1)
+        settle_log(last.parent, training.step if done or not whole else training.step - 1)
     return whole and not done and training.step > 0
 
 
@@ -196,17 +205,20 @@ def _to_the_end_of_the_epoch(course: _Course, steps: Iterator[Any], interrupted:
             course.writer.add_scalar("train/loss", step.loss, step.step)
             course.writer.add_scalar("train/rate", step.rate, step.step)
         yield step
-        between = step.step % training.steps_per_epoch and step.step < training.total
-        if between and any_asks(interrupted.is_set(), training.accelerator):
+        if step.step % training.steps_per_epoch == 0 or step.step == training.total:
+            return
+        asked = np.array([interrupted.is_set(), time.perf_counter() - course.saved > _SAVED_EVERY], np.int64)
+        stop, save = summed(asked, training.accelerator)
+        if stop or save:
             _save(course)
+        if stop:
             raise KeyboardInterrupt
-        if between and any_asks(time.perf_counter() - course.saved > _SAVED_EVERY, training.accelerator):
-            _save(course)
 
 
 def _save(course: _Course, scores: Scores | None = None) -> None:
-    with weights_to_score(course.training) as trained:
-        save_last(course.out, course.training, _scored_config(course, scores), trained=trained)
+    with weights_to_score(course.training) as (segmenter, trained):
+        config = _scored_config(course, scores)
+        save_last(course.out, course.training, config, segmenter=segmenter, trained=trained)
     course.saved = time.perf_counter()
 
 
@@ -217,26 +229,26 @@ def _finished(course: _Course) -> Iterator[Event]:
     share_buffers(training.segmenter.net, training.accelerator)
     scores, best = None, False
     if due:
-        with weights_to_score(training) as trained:
-            save_last(course.out, training, _scored_config(course, None), trained=trained)
+        with weights_to_score(training) as (segmenter, trained):
+            save_last(course.out, training, _scored_config(course, None), segmenter=segmenter, trained=trained)
             course.saved = time.perf_counter()
-            scores, shown = _scores(course)
+            scores, shown = _scores(course, segmenter)
             value = scores.mean_iou if scores is not None and not math.isnan(scores.mean_iou) else -1.0
             best = value >= course.best
             if best:
                 course.best, course.best_epoch = value, course.epoch
-                save_best(course.out, training, _scored_config(course, scores))
+                save_best(course.out, training, _scored_config(course, scores), segmenter=segmenter)
         if course.main:
             draw_samples(course.out, course.epoch, training.segmenter.space, shown)
     yield from _warnings(course, scores)
     yield _recorded(course, scores, best=best, due=due)
 
 
-def _scores(course: _Course) -> tuple[Scores | None, list[Shown]]:
+def _scores(course: _Course, segmenter: Any) -> tuple[Scores | None, list[Shown]]:
     """Return the scores on `val`, over all processes, and some of this one's images with their predictions."""
     if not course.val:
         return None, []
-    accelerator, segmenter = course.training.accelerator, course.training.segmenter
+    accelerator = course.training.accelerator
     mine = course.val[accelerator.process_index :: accelerator.num_processes]
     shown: list[Shown] = []
     wanted = set(chosen_samples(mine)) if course.main else set()
@@ -247,9 +259,7 @@ def _scores(course: _Course) -> tuple[Scores | None, list[Shown]]:
         shown=lambda pair, sample, labels: _show(shown, pair, sample, labels) if pair in wanted else None,
     )
     return (
-        replace(
-            scores, confusion=summed(scores.confusion, accelerator), images=summed(scores.images, accelerator)
-        ),
+        replace(scores, confusion=summed(scores.confusion, accelerator), images=summed(scores.images, accelerator)),
         shown,
     )
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,11 +15,12 @@ from torch import Tensor
 from atrous.contract import AtrousError
 from atrous.store import Config, save_model
 from atrous.training import Training, measured_statistics, save_state, state_of
+from atrous.training.distributed import full_state, load_full_state, together
 
 
 @contextmanager
-def weights_to_score(training: Training) -> Iterator[Mapping[str, Tensor] | None]:
-    """Give the network the weights that are scored and kept for the block, and yield those it trains with.
+def weights_to_score(training: Training) -> Iterator[tuple[Any, Mapping[str, Tensor] | None]]:
+    """Yield the segmenter with the weights that are scored and kept, for the block, and those that it trains with.
 
     They are the averaged ones where the recipe averages; after the last step the statistics of batch norm are measured
     where it says so. None is yielded where they are those it trains with.
@@ -26,17 +28,17 @@ def weights_to_score(training: Training) -> Iterator[Mapping[str, Tensor] | None
     net, recipe = training.segmenter.net, training.recipe
     measured = recipe.measure_norm and training.step >= training.total
     if training.averaged is None and not measured:
-        yield None
+        yield together(training.segmenter, training.copy, training.accelerator), None
         return
-    trained = {name: tensor.detach().clone() for name, tensor in net.state_dict().items()}
+    trained = {name: tensor.detach().clone() for name, tensor in full_state(net).items()}
     try:
         if training.averaged is not None:
-            net.load_state_dict(training.averaged.state())
+            load_full_state(net, training.averaged.state())
         if measured:
             measured_statistics(net, _normalised_crops(training, recipe.measure_norm))
-        yield trained
+        yield together(training.segmenter, training.copy, training.accelerator), trained
     finally:
-        net.load_state_dict(trained)
+        load_full_state(net, trained)
 
 
 def _normalised_crops(training: Training, count: int) -> Iterator[Tensor]:
@@ -51,7 +53,9 @@ def _normalised_crops(training: Training, count: int) -> Iterator[Tensor]:
     yield from islice(chain.from_iterable(map(batches, range(epochs))), count)
 
 
-def save_last(out: Path, training: Training, config: Config, *, trained: Mapping[str, Tensor] | None) -> None:
+def save_last(
+    out: Path, training: Training, config: Config, *, segmenter: Any, trained: Mapping[str, Tensor] | None
+) -> None:
     """Replace `last/` by the network as it is scored, with all that the run needs to go on.
 
     Every process has to call this; the first one writes. Raises `AtrousError`, and leaves what is there, where weights
@@ -60,21 +64,21 @@ def save_last(out: Path, training: Training, config: Config, *, trained: Mapping
     optimizer = state_of(training)
     if not training.accelerator.is_main_process:
         return
-    _check(training, out)
+    _check(segmenter, training, out)
     also = partial(save_state, training=training, optimizer=optimizer, trained=trained)
-    save_model(out / "last", training.segmenter, config, also=also)
+    save_model(out / "last", segmenter, config, also=also)
 
 
-def save_best(out: Path, training: Training, config: Config) -> None:
+def save_best(out: Path, training: Training, config: Config, *, segmenter: Any) -> None:
     """Replace `best/` by the network as it is scored; the first process does."""
     if training.accelerator.is_main_process:
-        save_model(out / "best", training.segmenter, config)
+        save_model(out / "best", segmenter, config)
 
 
-def _check(training: Training, out: Path) -> None:
+def _check(segmenter: Any, training: Training, out: Path) -> None:
     wrong = [
         name
-        for name, tensor in training.segmenter.net.state_dict().items()
+        for name, tensor in segmenter.net.state_dict().items()
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all())
     ]
     if wrong:

@@ -14,14 +14,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from atrous.contract import Recipe, Sample
-from atrous.data.augmentation import augmentation_of, copy_paste, crop_sample, mosaic
+from atrous.data.augmentation import augmentation_of, cropped, joined, pasted
+from atrous.data.parting import parted
+from atrous.training.weighting import crop_weights
 
 
 class Item(NamedTuple):
-    """What is asked of `Crops`: sample `index` in `epoch`, as a crop of `size`; `turn` counts its further crops."""
+    """What is asked of `Crops`: a crop of `size` of the sample of a number; `turn` counts its further crops in `epoch`."""
 
     epoch: int
-    index: int
+    sample: int
     turn: int = 0
     size: tuple[int, int] | None = None
 
@@ -48,7 +50,8 @@ class Crops(Dataset[Batch]):
     unless it is `mirror`ed; `margin` is how far a crop may reach over the border. `transform`, which travels as well,
     makes another sample of the one that was read, before it is cropped: `data.augmentation.from_torchvision` and
     `from_albumentations` return such. `limits` are the smallest and the largest stored value, for images of no 8 bits.
-    `sizes` are those that a step draws from, where they are more than `size`.
+    `sizes` are those that a step draws from, where they are more than `size`. Where the recipe has a `separation`, a
+    crop has weights, of which `class_weights` are a part, and objects that touch are parted by a line of class 0.
     """
 
     pairs: Sequence[Any]
@@ -62,6 +65,7 @@ class Crops(Dataset[Batch]):
     transform: Callable[[Sample, np.random.Generator], Sample] | None = None
     limits: tuple[float, float] | None = None
     sizes: tuple[tuple[int, int], ...] = ()
+    class_weights: tuple[float, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -69,38 +73,47 @@ class Crops(Dataset[Batch]):
     def __getitem__(self, item: Item | tuple[int, int]) -> Batch:
         item = Item(*item)
         turn = (item.turn,) if item.turn else ()
-        random = np.random.default_rng((self.recipe.seed, item.epoch, item.index, *turn))
-        image, labels = self._crop(item.index, random, item.size or self.size)
-        if image.dtype != np.uint8:
-            image = image.astype(np.float32)
+        random = np.random.default_rng((self.recipe.seed, item.epoch, item.sample, *turn))
+        crop = self._crop(item.sample, random, item.size or self.size)
+        labels, weights = self._weighted(crop)
+        image = crop.image if crop.image.dtype == np.uint8 else crop.image.astype(np.float32)
         planes = _planes(image)
         if len(planes) == 1 and self.channels == 3:
             planes = np.repeat(planes, 3, 0)
         return Batch(
             images=torch.from_numpy(planes),
             labels=torch.from_numpy(labels),
-            weights=None,
-            indices=torch.tensor(item.index),
+            weights=None if weights is None else torch.from_numpy(weights),
+            indices=torch.tensor(item.sample),
             seen=torch.from_numpy(np.bincount(labels.ravel(), minlength=256)),
         )
 
-    def _crop(
-        self, index: int, random: np.random.Generator, size: tuple[int, int]
-    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    def _crop(self, index: int, random: np.random.Generator, size: tuple[int, int]) -> Sample:
         augmentation = augmentation_of(self.recipe)
         options: dict[str, Any] = {"augmentation": augmentation, "limits": self.limits}
         around: dict[str, Any] = {"fill": self.fill, "mirror": self.mirror}
         # Drawn only where it is wanted: the other crops of a seed stay what they are without.
         if augmentation.mosaic and random.random() < augmentation.mosaic and min(size) > 1:
             indices = [index, *random.integers(len(self.pairs), size=3)]
-            image, labels = mosaic([self._sample(each, random) for each in indices], size, random, **options, **around)
+            crop = joined([self._sample(each, random) for each in indices], size, random, **options, **around)
         else:
-            sample = self._sample(index, random)
-            image, labels = crop_sample(sample, size, random, margin=self.margin, **options, **around)
+            crop = cropped(self._sample(index, random), size, random, margin=self.margin, **options, **around)
         if augmentation.copy_paste and random.random() < augmentation.copy_paste:
             other = self._sample(random.integers(len(self.pairs)), random)
-            image, labels = copy_paste((image, labels), other, random, **options)
-        return image, labels
+            crop = pasted(crop, other, random, **options)
+        return crop
+
+    def _weighted(self, crop: Sample) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
+        """Return the labels of a crop, and the weights of its pixels where they differ."""
+        labels = cast(NDArray[np.uint8], crop.labels)
+        if not self.recipe.separation:
+            return labels, None
+        if crop.instances is not None:
+            labels = parted(labels, crop.instances)
+        weights = crop_weights(
+            labels, crop.instances, separation=self.recipe.separation, class_weights=self.class_weights
+        )
+        return labels, weights
 
     def _sample(self, index: int | np.int64, random: np.random.Generator) -> Sample:
         sample = self.read(self.pairs[int(index)])
@@ -177,7 +190,8 @@ class Order(Sampler[list[Item]]):
     def _size(self, step: int) -> tuple[int, int] | None:
         if len(self.sizes) < 2:
             return None
-        return self.sizes[np.random.default_rng((self.seed, self.epoch, step, 1)).integers(len(self.sizes))]
+        random = np.random.default_rng((self.seed, self.epoch, step, 1))
+        return self.sizes[int(random.integers(len(self.sizes)))]
 
 
 def loader(crops: Crops, *, workers: int, shard: tuple[int, int] = (0, 1), pin: bool = False) -> DataLoader[Batch]:

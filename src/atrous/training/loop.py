@@ -58,7 +58,7 @@ class Training:
     """A run under way: all that changes from step to step, and so all that a resumable checkpoint must hold.
 
     `net` is the network as it is trained, wrapped where processes share it; the `segmenter` has the plain one. `held`
-    are the parameters that do not learn yet.
+    are the parameters that do not learn yet, and `copy` is a segmenter with whole weights where processes have shares.
     """
 
     segmenter: Any
@@ -72,6 +72,7 @@ class Training:
     step: int = 0
     tally: Tally = field(default_factory=Tally)
     held: tuple[nn.Parameter, ...] = ()
+    copy: Any = None
 
     @property
     def crops(self) -> Crops:
@@ -193,7 +194,8 @@ def _gradients(training: Training, parts: Sequence[Batch]) -> float:
     accelerator = training.accelerator
     training.optimizer.zero_grad()
     loss = torch.zeros((), device=accelerator.device)
-    targets, counts = [], torch.zeros(())
+    targets: list[list[Targets]] = []
+    counts = torch.zeros(())
     for number, part in enumerate(parts):
         last = number == len(parts) - 1
         with nullcontext() if last else accelerator.no_sync(training.net):
@@ -238,7 +240,7 @@ def _counts(training: Training, targets: Sequence[Sequence[Targets]]) -> Tensor:
     for part in targets:
         counts += torch.stack([torch.stack([term.count(each).to(counts) for term in training.terms]) for each in part])
     counts = summed(counts, training.accelerator)
-    return torch.where(counts > 0, counts, 1)
+    return torch.where(counts > 0, counts, torch.inf)  # what has no pixel that counts adds nothing
 
 
 def _loss(training: Training, outputs: Sequence[Tensor], targets: Sequence[Targets], counts: Tensor) -> Tensor:

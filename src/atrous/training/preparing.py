@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from atrous.contract import AtrousError, Recipe
 from atrous.training.averaging import Averaged
 from atrous.training.batches import Crops, loader
-from atrous.training.distributed import with_synchronised_norms
+from atrous.training.distributed import is_sharded, sharded, sharding_asked, with_synchronised_norms
 from atrous.training.freezing import freeze, set_modes
 from atrous.training.loop import Training
 from atrous.training.losses import check_weights, terms_of
@@ -65,7 +66,8 @@ def prepared(
     set_modes(segmenter.net, freeze_norm=recipe.freeze_norm)
     if recipe.measure_norm:
         check_measurable(segmenter.net)
-    accelerator = accelerator_for(recipe, device)
+    with sharding_asked() as shares:
+        accelerator = accelerator_for(recipe, device)
     processes = accelerator.num_processes
     if recipe.batch % processes:
         raise ValueError(f"batch {recipe.batch} cannot be shared by {processes} processes: make it a multiple")
@@ -75,6 +77,7 @@ def prepared(
     batches = loader(crops, workers=workers, shard=shard, pin=accelerator.device.type == "cuda")
     segmenter.net = with_synchronised_norms(segmenter.net, accelerator)
     segmenter.to(accelerator.device)
+    whole = _sharded(segmenter, accelerator) if shares and processes > 1 else None
     optimizer = optimizer_of(segmenter.net, recipe)
     net, optimizer = _shared(segmenter.net, optimizer, accelerator)
     weights = None if class_weights is None else torch.tensor(class_weights, device=accelerator.device)
@@ -87,17 +90,31 @@ def prepared(
         recipe=recipe,
         terms=terms_of(recipe, classes=len(segmenter.space), class_weights=weights),
         averaged=Averaged(segmenter.net, recipe.ema) if recipe.ema else None,
+        copy=whole,
     )
+
+
+def _sharded(segmenter: Any, accelerator: Accelerator) -> Any:
+    """Share the network's weights out among the processes; return a copy that has room for all of them."""
+    whole = copy.deepcopy(segmenter)
+    for net in (whole.net, segmenter.net):  # for the precision only
+        accelerator.prepare_model(net, evaluation_mode=True)
+    segmenter.net = sharded(segmenter.net, accelerator)
+    return whole
 
 
 def _shared(net: Any, optimizer: Any, accelerator: Accelerator) -> tuple[Any, Any]:
     """Return network and optimiser as Accelerate wraps them for the processes and the precision."""
+    if is_sharded(net):
+        supervised = hasattr(net, "supervised")
+        outer = accelerator.prepare_model(Supervised(net), evaluation_mode=True) if supervised else net
+        return outer, accelerator.prepare(optimizer)
     if hasattr(net, "supervised"):
         # Gradients are shared by processes, and precision is lowered, only where the prepared module's own forward is
         # called: so `supervised` becomes one. The net is evaluated by its own, which takes the same precision.
         accelerator.prepare_model(net, evaluation_mode=True)
         net = Supervised(net)
-    return accelerator.prepare(net, optimizer)  # type: ignore[no-any-return]
+    return accelerator.prepare(net, optimizer)
 
 
 @torch.no_grad()

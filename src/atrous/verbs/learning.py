@@ -178,8 +178,11 @@ def _recipe(recipe: Recipe | str | None, changes: dict[str, Any]) -> Recipe:
 
 def _cached(dataset: Dataset, recipe: Recipe, cache: str | Path | None, limit: int) -> Cache | None:
     from atrous.data.cache import cached
+    from atrous.runs import needs_objects
 
-    return None if cache is None else cached(cache, dataset.splits["train"], dataset.space, limit=limit)
+    if cache is None:
+        return None
+    return cached(cache, dataset.splits["train"], dataset.space, limit=limit, instances=needs_objects(recipe))
 
 
 def bench_data(
