@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-
 _SECOND_AFTER = 0.5
 """Seconds after which another Ctrl-C is a second one."""
 

@@ -20,7 +20,7 @@ from atrous.training.weighting import crop_weights
 
 
 class Item(NamedTuple):
-    """What is asked of `Crops`: a crop of `size` of the sample of a number; `turn` counts its further crops in `epoch`."""
+    """What is asked of `Crops`: a crop of `size` of a sample, by its number; `turn` counts further ones in `epoch`."""
 
     epoch: int
     sample: int
