@@ -55,9 +55,11 @@ def rate(choices: Choices, steps: int) -> None:
         choices.choose("learning_rate", float(f"{start.learning_rate * times * tuned:.3g}"), reason)
     share = 0.05 if times > 1 else 0.02
     warm_up = min(max(100, round(share * steps)), steps // 10)
-    choices.choose("warm_up", warm_up, f"{warm_up / steps:.0%} of the run")
+    reason = f"{warm_up / steps:.0%} of the run" if warm_up else "the run is too short for one"
+    choices.choose("warm_up", warm_up, reason)
     decay = max(0.0, min(0.999, round(1 - 20 / steps, 4)))
-    choices.choose("ema", decay, f"averages about the last {1 / (1 - decay):,.0f} steps: the score swings less")
+    reason = f"averages about the last {1 / (1 - decay):,.0f} steps: the score swings less"
+    choices.choose("ema", decay, reason if decay else "the run is too short to average over")
 
 
 def validation(choices: Choices, data: Data) -> None:

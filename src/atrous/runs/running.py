@@ -114,6 +114,7 @@ def run(
             yield Note(text=f"all {training.epochs} epochs are done; --epochs {2 * training.epochs} would go on")
             return
         _write_head(training, dataset, out, recipe, facts=facts, plan=plan, anew=not resume)
+        main = training.accelerator.is_main_process
         try:
             course = _Course(
                 training=training,
@@ -123,8 +124,9 @@ def run(
                 first=training.step // training.steps_per_epoch,
                 stop_after=stop_after,
                 log=tracked(training.accelerator, trackers, out, plain(recipe)),
-                best=best_so_far(out),
-                best_epoch=_best_epoch(out),
+                # The first process's: others may not see its disk, and all have to stop alike.
+                best=summed(best_so_far(out) if main else 0.0, training.accelerator),
+                best_epoch=summed(_best_epoch(out) if main else 0, training.accelerator),
             )
             if not training.step:
                 _save(course)  # so that a run killed in its first epoch can be resumed like any other
@@ -147,9 +149,9 @@ def _write_head(training: Training, dataset: Dataset, out: Path, recipe: Recipe,
 
 def _load(training: Training, last: Path) -> bool:
     """Put the saved state of a run back; return whether its last epoch still has to be scored."""
-    whole = (training.copy or training.segmenter).net
-    load_weights(whole, last / "model.safetensors")
-    load_full_state(training.segmenter.net, whole.state_dict())
+    net = (training.copy or training.segmenter).net
+    load_weights(net, last / "model.safetensors")
+    load_full_state(training.segmenter.net, net.state_dict())
     done = load_state(last, training)
     whole = training.step % training.steps_per_epoch == 0 or training.step >= training.total
     if training.accelerator.is_main_process:

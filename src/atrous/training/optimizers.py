@@ -35,9 +35,11 @@ def optimizer_of(net: Any, recipe: Recipe) -> torch.optim.Optimizer:
     )
     if not groups:
         raise ValueError(f"nothing of {type(net).__name__} learns: freeze fewer of its parts (--freeze, --freeze-norm)")
-    # One pass over each weight in place of one per operation; on shares of weights SGD has none.
+    # One pass over each weight in place of one per operation. SGD has none on shares of weights, nor for a group of
+    # which some have no momentum yet, as after a thaw.
     learning = [parameter for group in groups for parameter in group["params"]]
-    fused = all(each.device.type in _FUSED_ON and not isinstance(each, DTensor) for each in learning)
+    plain = all(each.device.type in _FUSED_ON and not isinstance(each, DTensor) for each in learning)
+    fused = plain and not recipe.freeze_epochs
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(recipe.momentum, 0.999), fused=fused)
     return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, fused=fused)

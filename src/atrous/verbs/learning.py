@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from atrous.contract import Recipe
     from atrous.data import Dataset
     from atrous.data.cache import Cache
+    from atrous.recipes.plan import Plan
     from atrous.runs import Feeding
     from atrous.runs.finding import RateSearch
 
@@ -71,12 +72,14 @@ def train(  # noqa: PLR0913  (what a run hangs on beside its recipe)
         runs.claim(folder, resume=again, overwrite=overwrite)
         start = _resumed if again else _started
         dataset, chosen, facts, plan = start(data, folder, recipe, {**changes, **more}, wishes, device)
+        if plan is not None:
+            listener(runs.Note(text=plan.as_text()))
         events = runs.run(
             dataset,
             folder,
             chosen,
             facts=facts,
-            plan=plan,
+            plan=None if plan is None else plan.as_json(),
             resume=again,
             stop_after=stop_after,
             device=device,
@@ -108,7 +111,7 @@ def _started(
     changes: dict[str, Any],
     wishes: dict[str, Any],
     device: str | None,
-) -> tuple[Dataset, Recipe, dict[str, Any], dict[str, Any] | None]:
+) -> tuple[Dataset, Recipe, dict[str, Any], Plan | None]:
     """Return what a new run is trained on, by what recipe, the data's fingerprint, and the plan where one was made."""
     from atrous import runs
     from atrous.contract import AtrousError
@@ -123,7 +126,7 @@ def _started(
     dataset = runs.data_to_train_on(data, **wishes)
     facts = fingerprint(dataset)
     plan = runs.plan(facts, given=changes, device=device)
-    return dataset, plan.recipe, facts, plan.as_json()
+    return dataset, plan.recipe, facts, plan
 
 
 def _resumed(
