@@ -102,22 +102,44 @@ def test_commands_exist(page: Path, command: str) -> None:
 def parse(arguments: list[str]) -> Any:
     """Bind a command line as `atrous` does, without running it; raise for anything that it would refuse."""
     from atrous.cli import app
-    from atrous.flags import size_of, value_of, with_flag_values
+    from atrous.flags import value_of, with_flag_values
 
     words = with_flag_values([word for word in arguments if word != "--debug"])
     _, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
-    size_of(bound.arguments.get("crop"))
     if bound.arguments.get("ignore") is not None:
         value_of(bound.arguments["ignore"])
-    if bound.arguments.get("model") is not None and "learning_rate" in bound.signature.parameters:
-        from atrous.models import TABLE
-
-        assert bound.arguments["model"] in TABLE
+    if "settings" in bound.signature.parameters:
+        check_settings(bound.arguments)
     return bound
 
 
+def check_settings(arguments: dict[str, Any]) -> None:
+    """Make the recipe that a command line asks for; raise `ValueError` where there is none such."""
+    from dataclasses import replace
+
+    from atrous import recipes
+    from atrous.cli.recipe_flags import changes_of
+    from atrous.models import TABLE
+
+    changes, name = changes_of(arguments.get("settings")), arguments.get("recipe")
+    start = changes.get("pretrained")
+    if name in (None, "auto"):
+        recipe = recipes.standard(changes.get("model", "deeplab_v3plus"))
+    else:
+        recipe = recipes.named(name, start=start if isinstance(start, str) else None)
+    assert replace(recipe, **changes).model in TABLE
+
+
 @pytest.mark.parametrize(
-    "line", ["train street --learning_speed 3", "train street --crop 3x4x5", "predict runs/street", "segment a"]
+    "line",
+    [
+        "train street --learning_speed 3",
+        "train street --crop 3x4x5",
+        "train street --loss dise",
+        "train street --recipe unet_isbo",
+        "predict runs/street",
+        "segment a",
+    ],
 )
 def test_commands_that_do_not_exist_are_found(line: str) -> None:
     from cyclopts import CycloptsError

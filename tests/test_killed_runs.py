@@ -12,16 +12,19 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors.torch import load_file
 
 from atrous import verbs
 from atrous.contract import AtrousError, Recipe
+from atrous.runs.folder import clear
 from atrous.runs.summaries import summary
 
 RECIPE = Recipe(
@@ -103,11 +106,12 @@ def cut_log(file: int) -> None:
 
 
 STATE, MODEL = ("atrous.training.checkpoints", "save_file"), ("safetensors.torch", "save_file")
-RENAME, RUNNING = ("pathlib:Path", "rename"), "atrous.runs.running"
+BY_LISTENER = At("os", "getpid", nth=0)
+RENAME, COURSE = ("pathlib:Path", "rename"), "atrous.runs.course"
 POINTS = {
-    "the first step": At(RUNNING, "_reason_to_stop", nth=99),  # by the listener
-    "the middle of the first epoch": At(RUNNING, "_reason_to_stop", nth=99),
-    "the middle of the second epoch": At(RUNNING, "_reason_to_stop", nth=99),
+    "the first step": BY_LISTENER,
+    "the middle of the first epoch": BY_LISTENER,
+    "the middle of the second epoch": BY_LISTENER,
     "the weights of last": At(*MODEL, nth=2, after=lambda tensors, path: halved(path), matters=of("last")),
     "the state of last": At(*STATE, nth=2, after=lambda tensors, path: halved(path)),
     "the settings of last": At("atrous.store", "write_json", nth=9, before=kill),
@@ -119,16 +123,16 @@ POINTS = {
     "the weights of best": At(*MODEL, after=lambda tensors, path: halved(path), matters=of("best")),
     "between the moves of best": At(*RENAME, after=kill, matters=goes_to("best.old")),
     "the old best half removed": At("shutil", "rmtree", before=one_file_less, matters=is_there("best.old")),
-    "between best and the log": At(RUNNING, "record", before=kill),
-    "between the second best and the log": At(RUNNING, "record", nth=2, before=kill),
+    "between best and the log": At(COURSE, "record", before=kill),
+    "between the second best and the log": At(COURSE, "record", nth=2, before=kill),
     "the line of the log": At("os", "fsync", before=cut_log),
     "the second line of the log": At("os", "fsync", nth=2, before=cut_log),
-    "between the log and the mark": At(RUNNING, "_mark", before=kill),
-    "between the scores and the mark": At(RUNNING, "mark_scored", nth=2, before=kill),
+    "between the log and the mark": At(COURSE, "_mark", before=kill),
+    "between the scores and the mark": At(COURSE, "mark_scored", nth=2, before=kill),
     "the mark": At("pathlib:Path", "replace", before=kill, matters=goes_to("state.json")),
     "the second mark": At("pathlib:Path", "replace", nth=2, before=kill, matters=goes_to("state.json")),
     "after the mark": At("pathlib:Path", "replace", after=kill, matters=goes_to("state.json")),
-    "the curves": At(RUNNING, "draw_curves", before=kill),
+    "the curves": At(COURSE, "draw_curves", before=kill),
 }
 """Where a run is killed, and how; the steps are those at which its listener kills it."""
 KILLED_AT = {"the first step": 1, "the middle of the first epoch": 2, "the middle of the second epoch": STEPS + 2}
@@ -148,17 +152,155 @@ def halves(root: Path) -> Path:
     return root
 
 
+def plainly(point: str | None = None) -> None:
+    """Leave the curves undrawn, which takes most of the time, and let each epoch be better than the one before."""
+    from atrous.runs import course
+
+    real = course._scores
+
+    def better(run: Any, segmenter: Any) -> Any:
+        scores, shown = real(run, segmenter)
+        return replace(scores, confusion=np.diag([run.epoch, run.epoch]) + 1), shown
+
+    course._scores = better
+    if point != "the curves":
+        course.draw_curves = lambda *_: None
+
+
 def killed(data: Path, out: Path, point: str) -> int:
     """Train in a child that dies at a point; return what it died of, which is minus the signal."""
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    plainly(point)
     POINTS[point].set_up()
     stop = KILLED_AT.get(point)
     verbs.train(
-        data, out=out, recipe=RECIPE, listener=lambda event: kill() if getattr(event, "step", 0) == stop else 0, **OPTIONS
+        data,
+        out=out,
+        recipe=RECIPE,
+        listener=lambda event: kill() if getattr(event, "step", 0) == stop else 0,
+        **OPTIONS,
     )
     os._exit(3)
+
+
+def files_below(run: Path) -> set[str]:
+    return {
+        path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file() and "events" not in path.parts
+    }
+
+
+def untimed(run: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return the log and the saved state without what the clock said."""
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    state = json.loads((run / "last" / "state.json").read_text())
+    state["tally"] = {key: value for key, value in state["tally"].items() if key not in TIMES}
+    return [{key: value for key, value in line.items() if key not in TIMES} for line in lines], state
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return halves(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _plainly() -> Iterator[None]:
+    from atrous.runs import course
+
+    before = course._scores, course.draw_curves
+    plainly()
+    yield
+    course._scores, course.draw_curves = before
+
+
+@pytest.fixture(scope="module")
+def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run that was left alone."""
+    return verbs.train(data, out=tmp_path_factory.mktemp("runs") / "whole", recipe=RECIPE, **OPTIONS)
+
+
+@pytest.fixture(scope="module")
+def dying(
+    request: pytest.FixtureRequest, data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, int]]:
+    """Return a folder with a killed run for each point of the tests that were chosen, and what each died of."""
+    items = [item for item in request.session.items if item.path == Path(__file__) and hasattr(item, "callspec")]
+    points = [item.callspec.params["point"] for item in items]
+    root = tmp_path_factory.mktemp("killed")
+    done = subprocess.run(
+        [sys.executable, __file__, str(data), str(root), *points], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    words = (line.split("\t") for line in done.stdout.splitlines())
+    return root, {point: int(code) for point, code in words}
+
+
+QUICK = {
+    "the middle of the second epoch",
+    "the state of last",
+    "between the moves of last",
+    "the second validation",
+    "between the moves of best",
+    "the old best half removed",
+    "the line of the log",
+    "between the second best and the log",
+    "the second mark",
+}
+
+
+@pytest.mark.parametrize(
+    "point", [each if each in QUICK else pytest.param(each, marks=pytest.mark.slow) for each in POINTS]
+)
+def test_a_killed_run_ends_as_one_left_alone(
+    point: str, data: Path, whole: Path, dying: tuple[Path, dict[str, int]]
+) -> None:
+    root, codes = dying
+    assert codes[point] == -signal.SIGKILL
+    out = root / point
+    assert summary(out, "run").problem is None
+    verbs.train(data, out=out, resume=True, **OPTIONS)
+    assert files_below(out) | {"curves.png"} == files_below(whole) | {"curves.png"}
+    assert untimed(out) == untimed(whole)
+    for name in ("last/model.safetensors", "last/state.safetensors", "best/model.safetensors"):
+        there, here = load_file(whole / name), load_file(out / name)
+        assert there.keys() == here.keys()
+        assert all(torch.equal(there[key], here[key]) for key in there), name
+    for name in ("split.json", "recipe.json", "best/config.json", "last/config.json"):
+        assert (out / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def test_a_run_killed_before_anything_was_saved_begins_anew(data: Path, whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    for name in ("recipe.json", "split.json"):
+        shutil.copy(whole / name, out / name)
+    with pytest.raises(AtrousError, match=r"no run to resume \(last/ is missing\); without --resume it begins anew"):
+        verbs.train(data, out=out, resume=True, **OPTIONS)
+    verbs.train(data, out=out, recipe=RECIPE, **OPTIONS)
+    assert untimed(out) == untimed(whole)
+
+
+def test_overwriting_that_was_killed_can_be_done_again(data: Path, whole: Path, tmp_path: Path) -> None:
+    """What says that a folder is a run goes last."""
+
+    class Killed(BaseException):
+        pass
+
+    def unlink(path: Path, **options: Any) -> None:
+        if path.name == "recipe.json":
+            raise Killed
+        real(path, **options)
+
+    out, real = tmp_path / "run", Path.unlink
+    shutil.copytree(whole, out)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "unlink", unlink)
+        with pytest.raises(Killed):
+            clear(out)
+    assert files_below(out) == {"recipe.json"}
+    verbs.train(data, out=out, overwrite=True, recipe=RECIPE, **OPTIONS)
+    assert untimed(out) == untimed(whole)
 
 
 if __name__ == "__main__":

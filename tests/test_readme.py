@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,11 @@ def blocks(kind: str) -> list[str]:
     return re.findall(rf"^```{kind}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
+def made_small(verb: Callable[..., Any], **small: Any) -> Callable[..., Any]:
+    """Return a verb with some of its arguments replaced by small ones."""
+    return lambda data, **options: verb(data, **{**options, **small})
+
+
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder with the README's `street/` and `photos/`, training made small there."""
@@ -30,12 +36,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     photos.mkdir()
     for index, path in enumerate(sorted((tmp_path / "street" / "images" / "val").iterdir())):
         (photos / f"{index}.png").write_bytes(path.read_bytes())
-    train = verbs.train
-
-    def small(data: Any, **options: Any) -> Path:
-        return train(data, **{**options, **SMALL})
-
-    monkeypatch.setattr(verbs, "train", small)
+    for verb, more in (("train", {}), ("tune", {"trials": 1}), ("lr_find", {"steps": 20})):
+        monkeypatch.setattr(verbs, verb, made_small(getattr(verbs, verb), **SMALL, **more))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -352,6 +352,7 @@ class Told:
 def told(monkeypatch):
     Told.lines.clear()
     monkeypatch.setitem(trackers.LOGGER_TYPE_TO_CLASS, "told", Told)
+    monkeypatch.setattr(trackers, "find_spec", lambda name: SimpleNamespace(origin="told.py"))
     return Told.lines
 
 
@@ -388,16 +389,27 @@ def test_a_tracker_that_cannot_be(told, accelerator, tmp_path, monkeypatch):
         check_trackers(["all"])
     with pytest.raises(ValueError, match="tensorboard is no tracker to ask for: every run has its curves, in events/"):
         check_trackers(["tensorboard"])
-    monkeypatch.setattr(trackers, "filter_trackers", lambda names, folder: [])
+    monkeypatch.setattr(trackers, "find_spec", lambda name: None)
     with pytest.raises(
         AtrousError, match="comet_ml is not installed, and it was asked to log to: pip install comet-ml"
     ):
         tracked(accelerator, ["comet_ml"], tmp_path, {})
-    monkeypatch.undo()
-    monkeypatch.setitem(trackers.LOGGER_TYPE_TO_CLASS, "told", Told)
+    monkeypatch.setattr(trackers, "find_spec", lambda name: SimpleNamespace(origin=None))  # a folder it wrote
+    with pytest.raises(AtrousError, match="wandb is not installed"):
+        check_trackers(["wandb"])
+    monkeypatch.setattr(trackers, "find_spec", lambda name: SimpleNamespace(origin="told.py"))
     monkeypatch.setattr(Told, "start", lambda self: 1 / 0)
     with pytest.raises(AtrousError, match=r"told: could not begin to log \(division by zero\)"):
         tracked(accelerator, ["told"], tmp_path, {})
+
+
+def test_trackers_are_looked_at_before_there_is_an_accelerator():
+    code = "from atrous.runs.trackers import check_trackers; check_trackers(['swanlab', 'foo'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "ValueError: no tracker 'foo'; there are aim" in done.stderr
+    code = code.replace(", 'foo'", "")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert not done.stderr or "AtrousError: swanlab is not installed" in done.stderr
 
 
 @pytest.mark.parametrize("database", [True, False])

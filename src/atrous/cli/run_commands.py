@@ -152,10 +152,10 @@ def lr_find(  # noqa: PLR0913  (what `train` takes that decides the loss)
 ) -> int:
     """Search the learning rate: --steps steps (100) at ever larger ones, until the loss grows. Nothing is stored."""
     from atrous import verbs
-    from atrous.console import counted
+    from atrous.console import counted, is_main_process
 
     changes = changes_of(settings)
-    with counted("searching", quiet=quiet) as progress:
+    with counted("searching", quiet=quiet or not is_main_process()) as progress:
         found = verbs.lr_find(
             data,
             recipe=recipe,
@@ -173,6 +173,8 @@ def lr_find(  # noqa: PLR0913  (what `train` takes that decides the loss)
             **flags.wishes(classes, ignore, labels, layout, masks),
             **changes,
         )
+    if not is_main_process():
+        return 0
     if as_json:
         return print_json(found.as_json())
     print(found.as_text())
@@ -188,6 +190,9 @@ def evaluate(
     *,
     split: Annotated[str, Parameter(help="Which part of the data.")] = "val",
     crf: Crf = None,
+    objects: Annotated[
+        bool, Parameter(help="Count objects too: F1, and the Rand error of cells that membranes part.")
+    ] = False,
     layout: Layout = None,
     masks: Masks = None,
     device: Device = None,
@@ -204,7 +209,15 @@ def evaluate(
     refiner = flags.refiner_of(crf)
     with counted("scoring", quiet=quiet) as progress:
         scores = verbs.evaluate(
-            model, data, split=split, crf=refiner, layout=layout, masks=masks, device=device, progress=progress
+            model,
+            data,
+            split=split,
+            crf=refiner,
+            objects=objects,
+            layout=layout,
+            masks=masks,
+            device=device,
+            progress=progress,
         )
     if as_json:
         return print_json(scores.as_json())

@@ -7,13 +7,13 @@ are missed and a third was found that is not there.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atrous.contract import IGNORE, LabelSpace
-from atrous.evaluation.overlaps import check_numbers, overlaps, regions
+from atrous.evaluation.overlaps import check_sizes, overlaps, regions
 
 _TWENTIETHS = np.arange(10, 20)
 THRESHOLDS = tuple((_TWENTIETHS / 20).tolist())
@@ -38,9 +38,9 @@ class ObjectScores:
 
     `counts` is (classes - 1, 10, 3) int64: matched, false and missed objects at each of `THRESHOLDS`.
 
-    Source: the thresholds and the match are those of the Data Science Bowl 2018 (Caicedo et al., Nature Methods 2019,
-    which reports F1 of counts over the set); its leaderboard took TP / (TP + FP + FN), averaged over images. What
-    becomes of ignored pixels is as in panoptic quality (Kirillov et al., arXiv 1801.00868, section 4.1).
+    Source: the thresholds and the match are those of the Data Science Bowl 2018 (Caicedo et al., Nature Methods 2019),
+    whose leaderboard took TP / (TP + FP + FN), averaged over images. What becomes of ignored pixels is as in panoptic
+    quality (Kirillov et al., arXiv 1801.00868, section 4.1).
 
     >>> truth, found = np.uint8([[1, 1, 0, 1, 1]]), np.uint8([[1, 1, 1, 1, 1]])
     >>> space = LabelSpace(names=("ground", "cell"))
@@ -68,9 +68,9 @@ class ObjectScores:
         objects, 0 for none; without it they are the connected regions of `truth`. Pixels of a class that are in no
         object, such as a crowd, are ignored for it. Found objects of fewer than `minimum` pixels are left out.
 
-        Raises `ValueError` for arrays that are not (h, w) integers of one size, or negative.
+        Raises `ValueError` for arrays that are not (h, w) integers of one size.
         """
-        check_numbers(truth=truth, labels=labels, **({} if instances is None else {"instances": instances}))
+        check_sizes(truth=truth, labels=labels, **({} if instances is None else {"instances": instances}))
         counts = np.zeros((len(space) - 1, len(THRESHOLDS), 3), np.int64)
         for index in range(1, len(space)):
             drawn = truth == index
@@ -157,25 +157,48 @@ def matched_objects(
     are left out of it; a true object that lies in them alone is none, and a found one without a partner of which they
     are more than the threshold's share is not false. Found objects of fewer than `minimum` pixels are left out.
 
-    Raises `ValueError` for arrays that are not (h, w) integers of one size, or negative.
+    Raises `ValueError` for arrays that are not (h, w) integers of one size.
 
     >>> matched_objects(np.array([[1, 1, 1, 0, 2]]), np.array([[7, 7, 0, 9, 0]]))[[0, 3, 4]].tolist()
     [[1, 1, 1], [1, 1, 1], [0, 2, 2]]
     """
-    check_numbers(truth=truth, found=found)
+    check_sizes(truth=truth, found=found)
     void = np.zeros(truth.shape, bool) if void is None else void
     if void.shape != truth.shape:
         raise ValueError(f"void is {void.shape} and truth {truth.shape}; give both the same size")
-    counted = ~void
-    shared = overlaps(truth[counted], found[counted])
-    first, second = _sizes(shared.first, shared.pixels), _sizes(shared.second, shared.pixels)
-    numbers, hidden, whole = _hidden(found, void)
-    large = numbers[whole >= minimum]
-    both = (shared.first != 0) & np.isin(shared.second, large)
-    union = (first + second - shared.pixels)[both]
-    hits = 20 * shared.pixels[both] > _TWENTIETHS[:, None] * union  # (10, pairs): whole numbers, so exact
-    matched = hits.sum(1)
-    partners = np.isin(numbers, [])[None] | _any_of(hits, shared.second[both], numbers)
+    truth, found = _in_a_row(np.where(void, 0, truth)), _in_a_row(found, minimum)
+    true, whole = np.bincount(truth.ravel()), np.bincount(found.ravel())
+    hidden = np.bincount(found[void], minlength=len(whole))
+    shared = overlaps(truth[~void], found[~void])
+    first, second, pixels = (part[(shared.first > 0) & (shared.second > 0)] for part in shared)
+    union = true[first] + (whole - hidden)[second] - pixels
+    rows, pairs = np.nonzero(20 * pixels > _TWENTIETHS[:, None] * union)  # in whole numbers, so exact
+    has_partner = np.zeros((len(THRESHOLDS), len(whole)), bool)
+    has_partner[rows, second[pairs]] = True
     excused = 20 * hidden > _TWENTIETHS[:, None] * whole
-    false = (~partners & ~excused & (whole >= minimum)).sum(1)
-    return np.stack([matched, false, np.count_nonzero(np.unique(shared.first)) - matched], 1).astype(np.int64)
+    matched, false = has_partner.sum(1), (~has_partner & ~excused)[:, 1:].sum(1)
+    return np.stack([matched, false, len(true) - 1 - matched], 1).astype(np.int64)
+
+
+def _in_a_row(numbers: NDArray[Any], minimum: int = 1) -> NDArray[np.int64]:
+    """Return object numbers as 1, 2, ... in their order; those of fewer than `minimum` pixels become 0, as 0 stays."""
+    present, places, pixels = np.unique(numbers, return_inverse=True, return_counts=True)
+    kept = (present != 0) & (pixels >= minimum)
+    return np.where(kept, np.cumsum(kept), 0)[places].reshape(numbers.shape)
+
+
+def _shares(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def _plain(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _percent(value: float) -> str:
+    return "     -" if np.isnan(value) else f"{100 * value:6.2f}"

@@ -8,8 +8,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-_MOST = np.iinfo(np.int32).max
-
 
 class Overlaps(NamedTuple):
     """The pairs of numbers that occur, each once and in order: `first`, `second` and their common `pixels`, int64."""
@@ -20,7 +18,7 @@ class Overlaps(NamedTuple):
 
 
 def overlaps(first: NDArray[Any], second: NDArray[Any]) -> Overlaps:
-    """Count the pixels of every pair of numbers; `first` and `second` are whole numbers of one shape, 0 or more.
+    """Count the pixels of every pair of numbers; `first` and `second` are of one shape, 0 or more, and below 2^31.
 
     It takes the time of sorting the pixels, and memory for the pairs that occur, not for all that could.
 
@@ -45,15 +43,11 @@ def regions(mask: NDArray[np.bool_], *, connectivity: Literal[4, 8]) -> NDArray[
     return np.asarray(numbers, np.int32)
 
 
-def check_numbers(**given: NDArray[Any]) -> None:
-    """Raise `ValueError` for what are not whole numbers (h, w), 0 or more and below 2^31, of one size."""
+def check_sizes(**given: NDArray[Any]) -> None:
+    """Raise `ValueError` for what are not whole numbers (h, w) of one size."""
     for name, numbers in given.items():
         if numbers.dtype.kind not in "iu" or numbers.ndim != 2 or not numbers.size:
             raise ValueError(f"{name} is {numbers.dtype} of shape {numbers.shape}; integers of shape (h, w) are needed")
-        if numbers.min() < 0 or numbers.max() > _MOST:
-            raise ValueError(
-                f"{name} holds {numbers.min()} to {numbers.max()}; 0 is none, and numbers go from 1 to {_MOST:,}"
-            )
     if len({numbers.shape for numbers in given.values()}) > 1:
         sizes = " and ".join(f"{name} is {numbers.shape}" for name, numbers in given.items())
         raise ValueError(f"{sizes}; give all the same size")

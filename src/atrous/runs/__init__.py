@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from atrous.runs.events import Epoch as Epoch
     from atrous.runs.events import Event as Event
     from atrous.runs.events import Note as Note
+    from atrous.runs.folder import can_be_resumed as can_be_resumed
     from atrous.runs.folder import claim as claim
     from atrous.runs.folder import resumed_recipe as resumed_recipe
     from atrous.runs.interruption import interruptible as interruptible
@@ -34,7 +35,7 @@ _NAMES = {
     "crops": ("needs_objects",),
     "datasets": ("data_of", "data_to_train_on", "pairs_in", "resumed_data"),
     "events": ("Epoch", "Event", "Note"),
-    "folder": ("claim", "resumed_recipe"),
+    "folder": ("can_be_resumed", "claim", "resumed_recipe"),
     "interruption": ("interruptible",),
     "planning": ("plan",),
     "running": ("run",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +46,10 @@ def begun(
         options["pretrained"] = False  # the weights are the run's own, or another model's
     net = build(recipe.model, len(dataset.space), **options)
     line = start_from(net, start, dataset.space) if start is not None and resumed is None else None
-    segmenter = Segmenter(net, dataset.space, _preprocessing(net, facts, resumed or start))
+    segmenter = Segmenter(net, dataset.space, _preprocessing(net, facts, resumed=resumed, start=start))
     weights = class_weights_of(recipe, facts["classes"])
-    # U-Net's weights of a crop are a sum, of which those of the classes are a part.
-    inside, beside = (weights, None) if recipe.separation else (None, weights)
-    crops = crops_of(dataset.splits["train"], segmenter, recipe, read=read, transform=transform, class_weights=inside)
-    training = prepared(segmenter, crops, device=device, workers=workers, class_weights=beside)
-    if training.accelerator.process_index:
-        torch.manual_seed(recipe.seed + training.accelerator.process_index)  # dropout of its own in each process
+    crops = crops_of(dataset.splits["train"], segmenter, recipe, read=read, transform=transform, class_weights=weights)
+    training = prepared(segmenter, crops, device=device, workers=workers, class_weights=weights)
     config = Config(
         model=recipe.model,
         options={**options, "pretrained": False},
@@ -66,11 +63,18 @@ def begun(
     return training, config, line
 
 
-def _preprocessing(net: Any, facts: dict[str, Any], start: Path | None) -> Preprocessing:
-    """Return how the data become the network's input: as the model took them that it starts from, where that fits."""
+def _preprocessing(net: Any, facts: dict[str, Any], *, resumed: Path | None, start: Path | None) -> Preprocessing:
+    """Return how the data become the network's input: as the model took them that it starts from, where that fits.
+
+    Images of another depth have a range of their own; the order of the channels is the model's all the same.
+    """
+    if resumed is not None:
+        return read_config(resumed).preprocessing
     own = preprocessing(net, facts)
-    if start is None:
+    before = own if start is None else read_config(model_folder(start)).preprocessing
+    if before.channels != own.channels:
         return own
-    before = read_config(model_folder(start)).preprocessing
-    fits = (before.channels, before.low, before.high) == (own.channels, own.low, own.high)
-    return before if fits else own
+    if (before.low, before.high) == (own.low, own.high):
+        return replace(before, padding=own.padding)
+    turned = slice(None, None, 1 if before.order == own.order else -1)
+    return replace(own, order=before.order, mean=own.mean[turned], std=own.std[turned])

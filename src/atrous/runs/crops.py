@@ -45,6 +45,7 @@ def crops_of(
         transform=transform,
         class_weights=class_weights,
         limits=(pre.low, pre.high),
+        classes=len(segmenter.space),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from atrous.contract import AtrousError, Recipe
 from atrous.data import Dataset
-from atrous.store import CRF, plain, read_json, read_recipe, settled, write_json
+from atrous.store import CRF, plain, read_recipe, settled, write_json
 
 _FILES = (
     "recipe.json", "split.json", "plan.json", "fingerprint.json", "environment.json", "log.jsonl", "curves.png", CRF,
@@ -23,22 +23,36 @@ _FOLDERS = ("events", "samples", "best", "last")
 def claim(out: Path, *, resume: bool, overwrite: bool) -> None:
     """Make sure `out` may be written: a run there is kept unless it is to be resumed or overwritten.
 
+    A run that was killed before anything was saved has nothing to lose, and is not in the way.
+
     Raises `AtrousError` for a run that is in the way, one that is not there to resume, or a folder of other things.
     """
     is_run = (out / "recipe.json").is_file()
     if resume and overwrite:
         raise ValueError("both resume and overwrite came; one goes on with the run, the other throws it away")
     if resume:
-        if not (settled(out / "last") / "config.json").is_file():
-            raise AtrousError(f"{out}: no run to resume ({'last/ is missing' if is_run else 'no recipe.json'})")
-    elif is_run and not overwrite:
+        if not can_be_resumed(out):
+            anew = "--overwrite begins it anew" if _saved_in(out) else "without --resume it begins anew"
+            missing = f"(last/ is missing); {anew}" if is_run else "(no recipe.json)"
+            raise AtrousError(f"{out}: no run to resume {missing}")
+    elif is_run and _saved_in(out) and not overwrite:
         raise AtrousError(f"{out}: holds a run already; --resume goes on with it, --overwrite throws it away")
     elif not is_run and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise AtrousError(f"{out}: is in the way and is not a run; choose another --out")
 
 
+def can_be_resumed(out: Path) -> bool:
+    """Return whether there is something of a run in `out` to go on with."""
+    return (settled(out / "last") / "config.json").is_file()
+
+
+def _saved_in(out: Path) -> bool:
+    """Return whether anything that a run has learnt is in `out`, if only in part."""
+    return any((out / name).exists() for name in ("last", "last.old", "best", "best.old", "log.jsonl"))
+
+
 def resumed_recipe(out: Path, given: dict[str, Any]) -> Recipe:
-    """Return the recipe of the run in `out`, with `epochs` grown where that was asked for.
+    """Return the recipe of the run in `out`, with `epochs` or `steps` grown where that was asked for.
 
     Raises `AtrousError` for any other value in `given` that contradicts it.
     """
@@ -46,10 +60,11 @@ def resumed_recipe(out: Path, given: dict[str, Any]) -> Recipe:
     wanted = replace(recipe, **given)
     for name in given:
         was, value = getattr(recipe, name), getattr(wanted, name)
-        if value == was or (name == "epochs" and value > was):
+        grows = name == "epochs" or (name == "steps" and was is not None and value is not None)
+        if value == was or (grows and value > was):
             continue
         flag = f"--{name.replace('_', '-')}"
-        extra = " (epochs may only grow)" if name == "epochs" else ""
+        extra = f" ({name} may only grow)" if grows else ""
         raise AtrousError(
             f"{out}: the run was started with {flag} {was}, not {value}{extra}; leave {flag} out to resume"
         )
@@ -77,22 +92,13 @@ def write_head(
             write_json(out / file, values)
 
 
-def best_so_far(out: Path) -> float:
-    """Return the mean IoU stored with `best/`, -1 where there is none."""
-    path = settled(out / "best") / "config.json"
-    if not path.is_file():
-        return -1.0
-    scores = read_json(path).get("scores") or {}
-    return -1.0 if scores.get("mean_iou") is None else float(scores["mean_iou"])
-
-
 def clear(out: Path) -> None:
-    """Remove an earlier run from `out`, and nothing that is not a run's."""
-    for name in _FILES:
-        (out / name).unlink(missing_ok=True)
+    """Remove an earlier run from `out`, and nothing that is not a run's; what says that it is one goes last."""
     for name in _FOLDERS:
         for ending in ("", ".new", ".old"):
             shutil.rmtree(out / f"{name}{ending}", ignore_errors=True)
+    for name in reversed(_FILES):
+        (out / name).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -106,7 +112,7 @@ def curves(out: Path | None, *, step: int = 0) -> Iterator[Any]:
         return
     from torch.utils.tensorboard import SummaryWriter
 
-    writer = SummaryWriter(str(out / "events"), flush_secs=30, purge_step=step + 1 if step else None)
+    writer = SummaryWriter(str(out / "events"), flush_secs=30, purge_step=step + 1)
     try:
         yield writer
     finally:

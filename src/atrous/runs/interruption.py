@@ -1,7 +1,8 @@
-"""Ctrl-C taken between two steps, so that none is cut in two."""
+"""Ctrl-C, or a request to end, taken between two steps, so that none is cut in two."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -9,6 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+_ALONE = (signal.SIGINT, signal.SIGTERM)
+"""What asks a run to end: Ctrl-C, and a machine that is taken away. A launcher ends its processes by the second one
+when another of them has failed, and they must not wait for that one then."""
 _SECOND_AFTER = 0.5
 """Seconds after which another Ctrl-C is a second one."""
 
@@ -21,7 +25,8 @@ def interruptible() -> Iterator[threading.Event]:
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return
-    before = signal.getsignal(signal.SIGINT)
+    numbers = _ALONE if os.environ.get("WORLD_SIZE", "1") == "1" else _ALONE[:1]
+    before = {number: signal.getsignal(number) for number in numbers}
 
     def ask(number: int, frame: Any) -> None:
         times.append(time.monotonic())
@@ -30,8 +35,10 @@ def interruptible() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         asked.set()
 
-    signal.signal(signal.SIGINT, ask)
+    for number in numbers:
+        signal.signal(number, ask)
     try:
         yield asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

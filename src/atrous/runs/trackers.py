@@ -33,7 +33,8 @@ def check_trackers(names: Sequence[str]) -> None:
             near = get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]!r}? There are" if near else "there are"
             raise ValueError(f"no tracker {name!r}; {hint} {', '.join(known)}")
-        if not filter_trackers([name], "."):
+    for name in names:  # once every name is one
+        if not _is_installed(name):
             raise AtrousError(f"{name} is not installed, and it was asked to log to: pip install {_package(name)}")
 
 
@@ -90,6 +91,15 @@ def _mlflow_in(folder: Path) -> str:
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
         mlflow.set_tracking_uri(folder.as_uri())
     return (folder / "artifacts").as_uri()
+
+
+def _is_installed(name: str) -> bool:
+    """Return whether a tracker's library is there: Accelerate's own look needs an accelerator, to log what it finds.
+
+    A folder of that name in which such a library once wrote, as W&B and DVCLive do, is none.
+    """
+    spec = find_spec(name)
+    return spec is not None and spec.origin is not None
 
 
 def _package(name: str) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import signal
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
-from atrous.contract import Recipe, Sample
+from atrous.contract import IGNORE, Recipe, Sample
 from atrous.data.augmentation import augmentation_of, cropped, joined, pasted
 from atrous.data.parting import parted
 from atrous.training.weighting import crop_weights
@@ -50,8 +51,9 @@ class Crops(Dataset[Batch]):
     unless it is `mirror`ed; `margin` is how far a crop may reach over the border. `transform`, which travels as well,
     makes another sample of the one that was read, before it is cropped: `data.augmentation.from_torchvision` and
     `from_albumentations` return such. `limits` are the smallest and the largest stored value, for images of no 8 bits.
-    `sizes` are those that a step draws from, where they are more than `size`. Where the recipe has a `separation`, a
-    crop has weights, of which `class_weights` are a part, and objects that touch are parted by a line of class 0.
+    `sizes` are those that a step draws from, where it is not always `size`. Where the recipe has a `separation`, a crop
+    has weights, of which `class_weights` are a part, and objects that touch are parted by a line of class 0. `classes`
+    is how many there are; what a `transform` returns is held against it.
     """
 
     pairs: Sequence[Any]
@@ -66,6 +68,7 @@ class Crops(Dataset[Batch]):
     limits: tuple[float, float] | None = None
     sizes: tuple[tuple[int, int], ...] = ()
     class_weights: tuple[float, ...] | None = None
+    classes: int | None = None
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -117,19 +120,38 @@ class Crops(Dataset[Batch]):
 
     def _sample(self, index: int | np.int64, random: np.random.Generator) -> Sample:
         sample = self.read(self.pairs[int(index)])
-        return sample if self.transform is None else checked(self.transform(sample, random), sample)
+        if self.transform is None:
+            return sample
+        return checked(self.transform(sample, random), sample, classes=self.classes)
 
 
-def checked(changed: Any, sample: Sample) -> Sample:
-    """Return what a transform made of a sample; raises `ValueError` where that is none, or labels of another size."""
+def checked(changed: Any, sample: Sample, *, classes: int | None = None) -> Sample:
+    """Return what a transform made of a sample, its labels as uint8.
+
+    Raises `ValueError`, naming the file, where it is no sample, or has labels of another size than its image, that are
+    no whole numbers, or, where the number of `classes` is given, of none of these.
+    """
     fits = isinstance(changed, Sample)
     if fits and (changed.labels is None or changed.image.shape[:2] == changed.labels.shape):
-        return cast(Sample, changed)
+        return changed if changed.labels is None else replace(changed, labels=_labels(changed, sample, classes))
     came = f"an image {changed.image.shape} and labels of another size" if fits else type(changed).__name__
     raise ValueError(
         f"{sample.path}: the transform returned {came}; it takes (Sample, Generator) and returns a Sample whose image "
         "(h, w, c) and labels (h, w) have one size"
     )
+
+
+def _labels(changed: Sample, sample: Sample, classes: int | None) -> NDArray[np.uint8]:
+    labels = cast(NDArray[Any], changed.labels)
+    accepted = "labels are whole numbers from 0" if classes is None else f"with {classes} classes they are 0 to {classes - 1}"
+    if labels.dtype.kind not in "iu":
+        raise ValueError(f"{sample.path}: the transform returned labels of {labels.dtype}; {accepted}")
+    wrong = labels[(labels != IGNORE) & ((labels < 0) | (labels >= (IGNORE if classes is None else classes)))]
+    if wrong.size:
+        raise ValueError(
+            f"{sample.path}: the transform returned the label {wrong[0]}; {accepted}, and {IGNORE} is ignored"
+        )
+    return labels.astype(np.uint8, copy=False)
 
 
 def _planes(image: NDArray[Any]) -> NDArray[Any]:
@@ -188,7 +210,7 @@ class Order(Sampler[list[Item]]):
                 ]
 
     def _size(self, step: int) -> tuple[int, int] | None:
-        if len(self.sizes) < 2:
+        if not self.sizes:
             return None
         random = np.random.default_rng((self.seed, self.epoch, step, 1))
         return self.sizes[int(random.integers(len(self.sizes)))]
@@ -214,7 +236,7 @@ def loader(crops: Crops, *, workers: int, shard: tuple[int, int] = (0, 1), pin: 
         persistent_workers=workers > 0,
         # A generator of its own: starting workers must not advance the one that dropout draws from.
         generator=torch.Generator().manual_seed(0),
-        worker_init_fn=_one_thread,
+        worker_init_fn=_alone,
     )
 
 
@@ -230,10 +252,11 @@ def _together(crops: Sequence[Batch]) -> Batch:
     )
 
 
-def _one_thread(worker: int) -> None:
-    """Let a worker use one thread: the others belong to the network."""
+def _alone(worker: int) -> None:
+    """Let a worker use one thread, the others belong to the network, and leave Ctrl-C to the process that started it."""
     import cv2
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # 0, not 1: OpenCV then leaves its threads alone. To stop them would wait for threads that a fork did not copy.
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -44,6 +44,16 @@ def summed(value: Summable, accelerator: Accelerator) -> Summable:
     return tensor.cpu().numpy() if isinstance(value, np.ndarray) else tensor.item()  # type: ignore[return-value]
 
 
+def gathered(values: Tensor, accelerator: Accelerator) -> Tensor:
+    """Return the values of all processes, one process's after another's; each has as many (n,)."""
+    if accelerator.num_processes == 1:
+        return values
+    mine = values.to(accelerator.device)
+    everyones = [torch.empty_like(mine) for _ in range(accelerator.num_processes)]
+    torch.distributed.all_gather(everyones, mine)
+    return torch.cat(everyones).to(values.device)
+
+
 def any_asks(flag: bool, accelerator: Accelerator) -> bool:
     """Return whether any process asks, such as to stop: one number is exchanged."""
     return summed(int(flag), accelerator) > 0
@@ -57,7 +67,17 @@ def with_synchronised_norms(net: nn.Module, accelerator: Accelerator) -> nn.Modu
     """
     if accelerator.num_processes == 1 or accelerator.device.type != "cuda":
         return net
-    return nn.SyncBatchNorm.convert_sync_batchnorm(net)
+    return synchronised(net)
+
+
+def synchronised(net: nn.Module) -> nn.Module:
+    """Return `net` with its batch norms replaced by `nn.SyncBatchNorm`, which measure over all processes.
+
+    timm's batch norms, which carry an activation, keep it; PyTorch's own conversion would lose it.
+    """
+    from timm.layers import convert_sync_batchnorm
+
+    return cast(nn.Module, convert_sync_batchnorm(net))
 
 
 def share_buffers(net: nn.Module, accelerator: Accelerator) -> None:

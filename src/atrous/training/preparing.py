@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import TorchDynamoPlugin
+from accelerate.utils import GradientAccumulationPlugin, TorchDynamoPlugin
 from torch import Tensor, nn
 
 from atrous.contract import AtrousError, Recipe
@@ -53,8 +54,9 @@ def prepared(
     `class_weights` are the loss's, one per class.
 
     Raises `AtrousError` for a device this machine does not have, `ValueError` for a batch that the processes cannot
-    share evenly, for `workers` below 0, for another number of loss weights than of the network's outputs, and for
-    parts to freeze that the network does not have.
+    share evenly, for `workers` below 0, for another number of loss weights than of the network's outputs, for parts to
+    freeze that the network does not have, for statistics to measure that it would not have, and for a compiled network
+    of several processes that is to be thawed.
     """
     if workers is not None and workers < 0:
         raise ValueError(f"workers {workers} came; 0 or more processes read images, and 0 is none beside the network's")
@@ -71,6 +73,13 @@ def prepared(
     processes = accelerator.num_processes
     if recipe.batch % processes:
         raise ValueError(f"batch {recipe.batch} cannot be shared by {processes} processes: make it a multiple")
+    if recipe.compile and recipe.freeze_epochs and processes > 1:
+        raise ValueError(
+            f"--compile and --freeze-epochs {recipe.freeze_epochs} came for {processes} processes: what was compiled for "
+            "parts that are frozen cannot be thawed there; leave one of the two out, or take one process"
+        )
+    if recipe.measure_norm and recipe.batch == processes:
+        check_measurable(segmenter.net, _smallest(crops))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = max(1, min(8, cores // processes - 1)) if workers is None else workers
     shard = (accelerator.process_index, processes)
@@ -92,6 +101,11 @@ def prepared(
         averaged=Averaged(segmenter.net, recipe.ema) if recipe.ema else None,
         copy=whole,
     )
+
+
+def _smallest(crops: Crops) -> Tensor:
+    """Return the smallest batch that a process may be given, (1, c, h, w), of nothing."""
+    return torch.zeros(1, crops.channels, *min((crops.size, *crops.sizes), key=math.prod))
 
 
 def _sharded(segmenter: Any, accelerator: Accelerator) -> Any:
@@ -148,7 +162,9 @@ def accelerator_for(recipe: Recipe, device: str | None) -> Accelerator:
         return Accelerator(
             cpu=kind == "cpu",
             mixed_precision=_ACCELERATE[precision],
-            dynamo_plugin=TorchDynamoPlugin(backend="inductor") if recipe.compile else None,
+            # Said in words, since Accelerate reads what is left open from the environment.
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+            dynamo_plugin=TorchDynamoPlugin(backend="inductor" if recipe.compile else "no"),
         )
     finally:  # a later run in this process must not inherit it
         for name in numbered:

@@ -69,7 +69,9 @@ def train(  # noqa: PLR0913  (what a run hangs on beside its recipe)
     listener = listener if listener is not None and is_main_process() else _silent
 
     def one(folder: Path, *, again: bool, **more: Any) -> None:
-        runs.claim(folder, resume=again, overwrite=overwrite)
+        # Of several seeds one may have been killed before anything of it was saved.
+        begun_in_vain = resume and not again
+        runs.claim(folder, resume=again, overwrite=overwrite or begun_in_vain)
         start = _resumed if again else _started
         dataset, chosen, facts, plan = start(data, folder, recipe, {**changes, **more}, wishes, device)
         if plan is not None:
@@ -158,7 +160,7 @@ def _several(one: Callable[..., None], out: Path, seeds: int, *, first: int, res
     for seed in range(first, first + seeds):
         folder = out / f"seed-{seed}"
         listener(Note(text=f"seed {seed}, run {seed - first + 1} of {seeds}: {folder}"))
-        one(folder, again=resume and (folder / "recipe.json").is_file(), seed=seed)
+        one(folder, again=resume and runs.can_be_resumed(folder), seed=seed)
     summary = runs.seeds_summary([out / f"seed-{seed}" for seed in range(first, first + seeds)])
     summary.write(out)
     listener(Note(text=summary.as_text()))

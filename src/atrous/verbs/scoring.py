@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 if TYPE_CHECKING:
-    from atrous.evaluation import Comparison, Scores
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from atrous.contract import LabelSpace, Sample, Scorer
+    from atrous.data import Pair
+    from atrous.evaluation import Comparison, Scores, ScoresWithObjects
     from atrous.prediction import Refiner
     from atrous.tuning import Grid, Objective, Tuning
 
@@ -21,6 +26,7 @@ def evaluate(
     *,
     split: str = ...,
     crf: Literal[False] = ...,
+    objects: Literal[False] = ...,
     layout: str | None = ...,
     masks: str | None = ...,
     device: str | None = ...,
@@ -34,7 +40,23 @@ def evaluate(
     data: str | Path,
     *,
     split: str = ...,
+    crf: Literal[False] = ...,
+    objects: Literal[True],
+    layout: str | None = ...,
+    masks: str | None = ...,
+    device: str | None = ...,
+    progress: Callable[[int, int], None] | None = ...,
+) -> ScoresWithObjects: ...
+
+
+@overload
+def evaluate(
+    model: str | Path,
+    data: str | Path,
+    *,
+    split: str = ...,
     crf: Literal[True] | str | Path | Refiner,
+    objects: Literal[False] = ...,
     layout: str | None = ...,
     masks: str | None = ...,
     device: str | None = ...,
@@ -49,11 +71,12 @@ def evaluate(
     *,
     split: str = ...,
     crf: bool | str | Path | Refiner,
+    objects: bool = ...,
     layout: str | None = ...,
     masks: str | None = ...,
     device: str | None = ...,
     progress: Callable[[int, int], None] | None = ...,
-) -> Scores | Comparison: ...
+) -> Scores | ScoresWithObjects | Comparison: ...
 
 
 def evaluate(
@@ -62,36 +85,61 @@ def evaluate(
     *,
     split: str = "val",
     crf: bool | str | Path | Refiner = False,
+    objects: bool = False,
     layout: str | None = None,
     masks: str | None = None,
     device: str | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Scores | Comparison:
+) -> Scores | ScoresWithObjects | Comparison:
     """Score a model folder or a run on a labelled folder, at original resolution.
 
     `split` is the one stored in the run where the folder is the one it was trained on, else the folder's own. Masks
     are read with the model's classes; `layout` and `masks` are `inspect`'s. With `crf`, which is what `predict` takes,
     every image is also scored refined, and both come back with what changed in each class; the network runs once.
+    With `objects` those are scored too: see `ScoresWithObjects`, which comes back then.
 
-    Raises `AtrousError` where the folder has no such split, or a mask holds what the model does not know; with
-    `crf`, for an image whose probabilities are not finite, or of which a refiner makes anything but finite numbers.
+    Raises `ValueError` for `crf` and `objects` at once; `AtrousError` where the folder has no such split, or a mask
+    holds what the model does not know; with `crf`, for an image whose probabilities are not finite, or of which a
+    refiner makes anything but finite numbers.
     """
     from atrous.data.facts import identity
     from atrous.runs import data_of, pairs_in, scored
     from atrous.store import open_model
 
+    if objects and crf is not False:
+        raise ValueError("objects came with crf; objects are scored as the network finds them: leave one out")
     chosen = chosen_refiner(crf, model)
     segmenter, config = open_model(model)
     dataset = data_of(Path(model), data, space=config.space, layout=layout, masks=masks)
     pairs, space = pairs_in(dataset, split), dataset.space
     scorer = segmenter.to(device_of(device))
     if chosen is None:
-        return scored(scorer, pairs, space, progress=progress)
+        return (_with_objects if objects else scored)(scorer, pairs, space, progress=progress)
     from atrous.tuning import cases_of, compared
 
     told = None if progress is None else lambda done: progress(done, len(pairs))
     note = chosen.note([pair.name for pair in pairs], data=data, sha256=identity(dataset))
     return compared(cases_of(scorer, pairs, space), chosen.refiner, space, words=chosen.words, note=note, progress=told)
+
+
+def _with_objects(
+    scorer: Scorer, pairs: Sequence[Pair], space: LabelSpace, *, progress: Callable[[int, int], None] | None
+) -> ScoresWithObjects:
+    from atrous.evaluation import ScoresWithObjects
+    from atrous.runs import scored
+
+    total: ScoresWithObjects | None = None
+
+    def count(_: Pair, sample: Sample, labels: NDArray[np.uint8]) -> None:
+        nonlocal total
+        if sample.labels is not None:
+            each = ScoresWithObjects.of(sample.labels, labels, space, instances=sample.instances)
+            total = each if total is None else total + each
+
+    scored(scorer, pairs, space, progress=progress, shown=count)
+    if total is None:
+        raise ValueError("no pairs came; scores need at least one")
+    return total
 
 
 def crf_tune(

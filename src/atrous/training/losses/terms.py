@@ -40,6 +40,9 @@ class Term:
 def terms_of(recipe: Recipe, *, classes: int, class_weights: Tensor | None = None) -> tuple[Term, ...]:
     """Return the terms of a recipe's loss, for logits of so many classes.
 
+    With a `separation` the weights of classes are a part of those of a crop's pixels already: there, only the losses of
+    regions, which take none of pixels, are given them.
+
     Raises `ValueError` where there are class weights, and not one per class.
 
     >>> [(term.name, term.weight) for term in terms_of(Recipe(loss="cross_entropy+0.5*dice"), classes=3)]
@@ -53,14 +56,15 @@ def terms_of(recipe: Recipe, *, classes: int, class_weights: Tensor | None = Non
 
 def _parts(recipe: Recipe, class_weights: Tensor | None) -> dict[str, tuple[Total, Count]]:
     smoothing, share, (alpha, beta) = recipe.label_smoothing, recipe.hard_pixels, recipe.tversky
-    pixels = partial(weight_sum, class_weights=class_weights)
+    beside = None if recipe.separation else class_weights
+    pixels = partial(weight_sum, class_weights=beside)
     crops = partial(crop_count, class_weights=class_weights)
-    entropy = partial(cross_entropy_total, class_weights=class_weights, label_smoothing=smoothing)
-    hard = partial(hard_pixels_total, class_weights=class_weights, label_smoothing=smoothing, share=share)
+    entropy = partial(cross_entropy_total, class_weights=beside, label_smoothing=smoothing)
+    hard = partial(hard_pixels_total, class_weights=beside, label_smoothing=smoothing, share=share)
     overlap = partial(tversky_total, class_weights=class_weights)
     return {
         "cross_entropy": (entropy, pixels),
-        "focal": (partial(focal_total, class_weights=class_weights, focusing=recipe.focusing), pixels),
+        "focal": (partial(focal_total, class_weights=beside, focusing=recipe.focusing), pixels),
         "hard_pixels": (hard, partial(hard_pixels_count, share=share)),
         "dice": (partial(overlap, alpha=0.5, beta=0.5), crops),
         "jaccard": (partial(overlap, alpha=1.0, beta=1.0), crops),
