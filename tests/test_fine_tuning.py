@@ -46,7 +46,7 @@ def bands(root: Path, names: Sequence[str]) -> Path:
         for kind, array in (("images", image.astype(np.uint8)), ("masks", labels)):
             (root / kind).mkdir(parents=True, exist_ok=True)
             Image.fromarray(array).save(root / kind / f"{index}.png")
-    (root / "classes.json").write_text(json.dumps({"classes": list(names)}))
+    (root / "classes.json").write_text(json.dumps({"names": list(names), "values": list(range(len(names)))}))
     return root
 
 

@@ -241,6 +241,69 @@ def test_everything_that_changes_resumes_to_the_bit(data, tmp_path, changes):
     assert told[0] == told[1]
 
 
+def test_several_seeds_are_not_put_among_other_things(data, run, tmp_path):
+    for folder in (data, run):
+        with pytest.raises(AtrousError, match="is in the way and holds more than runs of several seeds, such as"):
+            verbs.train(data, out=folder, recipe=RECIPE, seeds=2, **OPTIONS)
+
+
+def test_a_run_ended_before_its_beginning_begins_anew_with_its_recipe(run, data, tmp_path):
+    out, told = tmp_path / "run", []
+    out.mkdir()
+    for name in ("recipe.json", "split.json"):
+        (out / name).write_bytes((run / name).read_bytes())
+    verbs.train(data, out=out, resume=True, listener=told.append, **OPTIONS)
+    assert told[0].text.endswith("run: was ended before anything was trained; it begins anew")
+    for name in ("last/model.safetensors", "best/model.safetensors"):
+        torch.testing.assert_close(load_file(out / name), load_file(run / name), rtol=0, atol=0)
+
+
+def test_the_network_of_a_run_is_taken_with_its_weights(run, data, tmp_path):
+    told = []
+    changes = {"crop": 33, "batch": 2, "epochs": 1, "warm_up": 0}
+    verbs.train(data, out=tmp_path / "more", pretrained=str(run), listener=told.append, **changes, **OPTIONS)
+    assert "starting from" in told[0].text
+    assert "; new are" not in told[0].text
+    assert json.loads((tmp_path / "more" / "recipe.json").read_text())["width"] == RECIPE.width
+
+
+def test_a_named_recipe_that_is_not_the_runs_is_refused_on_resuming(copy, data):
+    with pytest.raises(AtrousError, match="the run was started with --model deeplab_v3plus, not unet"):
+        verbs.train(data, out=copy, resume=True, recipe="unet_isbi", **OPTIONS)
+    with pytest.raises(ValueError, match="'unet_isbiX' is not known; did you mean"):
+        verbs.train(data, out=copy, resume=True, recipe="unet_isbiX", **OPTIONS)
+
+
+def test_a_run_that_was_ended_by_patience_stays_so(data, tmp_path):
+    out, told = tmp_path / "run", []
+    recipe = replace(RECIPE, epochs=6, learning_rate=1e-30, patience=1, freeze_norm=True, augment="none")
+    verbs.train(data, out=out, recipe=recipe, **OPTIONS)
+    lines = (out / "log.jsonl").read_text()
+    assert len(lines.splitlines()) == 2  # an equal score is no better one
+    verbs.train(data, out=out, resume=True, listener=told.append, **OPTIONS)
+    assert told[-1].text == "no better score for 1 epoch (--patience 1): stopped"
+    assert (out / "log.jsonl").read_text() == lines
+
+
+def test_patience_counts_at_validations_only(data, tmp_path):
+    recipe = replace(RECIPE, epochs=6, learning_rate=1e-30, patience=1, validate_every=2, freeze_norm=True)
+    out = verbs.train(data, out=tmp_path / "run", recipe=recipe, **OPTIONS)
+    scored = [json.loads(line).get("mean_iou") for line in (out / "log.jsonl").read_text().splitlines()]
+    assert [score is None for score in scored] == [True, False, True, False]
+
+
+def test_ctrl_c_between_validations_saves(data, tmp_path):
+    out = tmp_path / "run"
+
+    def interrupt(event):
+        if isinstance(event, Step) and event.step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        verbs.train(data, out=out, recipe=replace(RECIPE, validate_every=2), listener=interrupt, **OPTIONS)
+    assert json.loads((out / "last" / "state.json").read_text())["step"] == 3
+
+
 def test_patience_ends_a_run_and_stays_ended(data, tmp_path):
     told, out = [], tmp_path / "run"
     recipe = replace(RECIPE, epochs=40, learning_rate=1e-9, patience=2)

@@ -53,3 +53,15 @@ def test_the_check_sees_torch() -> None:
 def test_package_alone_is_instant() -> None:
     heavy = {"numpy", "pydantic", "PIL", "cv2", "rich", "cyclopts", "onnxruntime", "torch", "scipy"}
     assert imported_after(["atrous"]) & heavy == set()
+
+
+def test_listing_runs_takes_no_torch(tmp_path: Path) -> None:
+    (tmp_path / "run" / "last").mkdir(parents=True)
+    (tmp_path / "run" / "recipe.json").write_text("{}")
+    program = (
+        f"import sys\nfrom atrous import cli\ntry: cli.main(['runs', {str(tmp_path)!r}])\nexcept SystemExit: pass\n"
+        "print(*{name.split('.')[0] for name in sys.modules}, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "deeplab_v3plus" in done.stdout
+    assert {"torch", "torchvision", "timm", "accelerate", "scipy", "tensorboard"} & set(done.stderr.split()) == set()

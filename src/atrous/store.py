@@ -181,50 +181,106 @@ def start_from(net: Any, path: Path, space: LabelSpace | None = None) -> str:
     """Copy into `net` the weights of a run or model folder whose names and shapes meet, and say how many did.
 
     The others keep what they had: the score layers of FCN-16s start at zero when it starts from an FCN-32s. A network
-    of several scales and one of a single scale share their weights. Where `space` has other classes than the model,
-    what scores a class is taken by the class's name; classes that the model did not have start anew.
+    of several scales and one of a single scale share their weights. Where `space` has other classes than the model, or
+    the same in another order, what scores a class is taken by the class's name; classes that the model did not have
+    start anew. Only as many classes of which none has a name of the model's each start from the one in its place.
 
-    Raises `AtrousError` where none meets.
+    Raises `AtrousError` where none meets, or the model's settings are those of no network.
     """
     folder = model_folder(path)
     given, wanted = _read_weights(folder / WEIGHTS), net.state_dict()
     given = _as_named(given, wanted)
     found = {name: tensor for name, tensor in given.items() if name in wanted and wanted[name].shape == tensor.shape}
-    if not found:
+    config = read_config(folder)
+    before = config.space.names
+    classes: dict[str, Any] = {}
+    if space is not None and before != space.names and not _renamed(before, space.names):
+        axes = _as_named(_class_axes(folder, config), wanted)
+        classes = _by_class(given, wanted, axes, before=before, now=space.names)
+        found = {name: tensor for name, tensor in found.items() if name not in axes}
+    if not found and not classes:
         raise AtrousError(
             f"{folder / WEIGHTS}: no tensor has a name and shape of this network; it is a model of another kind"
         )
-    before = read_config(folder).space.names
-    classes = _by_class(given, wanted, before, space.names) if space is not None and before != space.names else {}
     net.load_state_dict({**found, **classes}, strict=False)
     left = [name for name in wanted if name not in found and name not in classes]
     rest = f"; new are {', '.join(left[:3])}{' and more' if len(left) > 3 else ''}" if left else ""
-    return f"starting from {path}: {len(found)} of {len(wanted)} tensors{rest}{_class_words(classes, before, space)}"
+    met = len(found | classes)
+    return f"starting from {path}: {met} of {len(wanted)} tensors{rest}{_class_words(classes, before, space)}"
+
+
+def _renamed(before: Sequence[str], now: Sequence[str]) -> bool:
+    """Return whether there are as many classes as before, and none of their names is one of then."""
+    return len(before) == len(now) and not set(before) & set(now)
+
+
+def _class_axes(folder: Path, config: Config) -> dict[str, tuple[int, ...]]:
+    """Return which axes of a model's tensors are of its classes: those that another class makes longer by one."""
+    import torch
+
+    from atrous.models import build
+
+    count = len(config.space)
+    try:
+        with torch.device("meta"):  # shapes without numbers
+            one, more = (build(config.model, classes, **config.options) for classes in (count, count + 1))
+    except (TypeError, ValueError) as error:
+        raise AtrousError(f"{folder / CONFIG}: the network cannot be built: {error}") from error
+    longer = more.state_dict()
+    found = {
+        name: tuple(
+            axis
+            for axis, (side, other) in enumerate(zip(tensor.shape, longer[name].shape, strict=True))
+            if (side, other) == (count, count + 1)
+        )
+        for name, tensor in one.state_dict().items()
+    }
+    return {name: axes for name, axes in found.items() if axes}
 
 
 def _by_class(
-    given: Mapping[str, Any], wanted: Mapping[str, Any], before: Sequence[str], now: Sequence[str]
+    given: Mapping[str, Any],
+    wanted: Mapping[str, Any],
+    axes: Mapping[str, tuple[int, ...]],
+    *,
+    before: Sequence[str],
+    now: Sequence[str],
 ) -> dict[str, Any]:
     """Return the tensors with a row per class, each row that of the class's name, or new where there was none."""
-    rows = [(now.index(name), before.index(name)) for name in now if name in before]
+    kept = [name for name in now if name in before]
     result = {}
-    for name, tensor in wanted.items():
-        old = given.get(name)
-        # As many classes as before, under other names: which tensors are of classes cannot be told by their shapes.
-        if old is None or len(now) == len(before) or not (old.ndim and tensor.ndim):
+    for name, along in axes.items():
+        old, new = given.get(name), wanted.get(name)
+        if old is None or new is None or not kept or not _differ_in_classes(old, new, along, len(now)):
             continue
-        if (len(tensor), len(old), old.shape[1:]) != (len(now), len(before), tensor.shape[1:]):
-            continue
-        result[name] = tensor.clone()
-        for here, there in rows:
-            result[name][here] = old[there]
+        here, there = (
+            _places(tensor, along, [names.index(each) for each in kept])
+            for tensor, names in ((new, now), (old, before))
+        )
+        result[name] = new.clone()
+        result[name][here] = old[there].to(new.dtype)
     return result
+
+
+def _differ_in_classes(old: Any, new: Any, axes: Sequence[int], classes: int) -> bool:
+    return new.ndim == old.ndim and all(
+        there == (classes if axis in axes else here)
+        for axis, (here, there) in enumerate(zip(old.shape, new.shape, strict=True))
+    )
+
+
+def _places(tensor: Any, axes: Sequence[int], classes: Sequence[int]) -> tuple[Any, ...]:
+    """Return the indices of what belongs to `classes`, in that order: all of an axis that is of none."""
+    import torch
+
+    sides = [torch.tensor(classes) if axis in axes else torch.arange(side) for axis, side in enumerate(tensor.shape)]
+    return torch.meshgrid(*sides, indexing="ij")
 
 
 def _class_words(classes: Mapping[str, Any], before: Sequence[str], space: LabelSpace | None) -> str:
     if space is None or tuple(before) == space.names:
         return ""
-    if len(before) == len(space.names):
+    if _renamed(before, space.names):
         return "; as many classes as before, under other names: each starts from the one in its place"
     new = [name for name in space.names if name not in before]
     kept = len(space.names) - len(new)

@@ -81,7 +81,8 @@ def test_one_hole_joins_two_cells():
 
 def test_cells_that_meet_at_a_corner_are_two():
     truth = np.kron(np.eye(2, dtype=np.uint8), np.ones((3, 3), np.uint8))
-    assert RandScores.of(truth, truth).true == 2 * 9**2
+    scores = RandScores.of(truth, truth)
+    assert (scores.true, scores.rand_error) == (2 * 9**2, 0)
 
 
 def test_ignored_pixels_are_left_out():

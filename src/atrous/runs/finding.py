@@ -43,15 +43,18 @@ _NO_FALL = (
     "The loss never fell by more than it differs between batches: no rate is suggested. A fall is easier to see with "
     "more --steps, a larger --batch, --pretrained weights, or rates from a higher --largest."
 )
-_HIGHER = "The loss still fell at the last rate: a higher --largest may find a better one."
+_HIGHER = "The loss still fell at the last rate, so that nothing shows where it grows: a higher --largest does."
+_SUDDEN = "The loss was lowest just before the end: how near a rate may come to it is not seen, so stay well below."
+_ALL = "all were tried"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RateSearch:
     """What a search came to: the rates, in order, the loss at each, and the same smoothed.
 
-    `suggested` is the rate at which the smoothed loss falls most steeply over the rate's logarithm, `tenth` a tenth
-    of the rate at which it is lowest; both are None where it does not fall. `ended` says why there are no more rates.
+    `suggested` is the rate below the lowest loss at which the smoothed one falls most steeply over the rate's
+    logarithm, `tenth` a tenth of the rate at which it is lowest; both are None where it does not fall. Where it is
+    lowest at the last rates, `suggested` is no more than `tenth`. `ended` says why there are no more rates,
     `recipe_rate` is what the recipe has.
     """
 
@@ -87,14 +90,16 @@ class RateSearch:
         )
         if self.suggested is None or self.tenth is None:
             return f"{tried}\n{_NO_FALL}"
-        rows = (
+        rows = [
             ("steepest fall", self.suggested, "   suggested"),
             ("a tenth of the lowest", self.tenth, ""),
             ("in the recipe", self.recipe_rate, ""),
-        )
+        ]
+        if self.suggested == self.tenth:
+            rows[:2] = [("a tenth of the lowest", self.tenth, "   suggested")]
         table = "\n".join(f"{words:<24}{rate:>10.2g}{more}" for words, rate, more in rows)
-        higher = f"\n\n{_HIGHER}" if at >= len(self.rates) - 2 else ""
-        return f"{tried}\n\n{table}{higher}"
+        edge = f"\n\n{_HIGHER if self.ended == _ALL else _SUDDEN}" if _at_the_edge(at, self.rates) else ""
+        return f"{tried}\n\n{table}{edge}"
 
 
 def found_rate(
@@ -178,7 +183,7 @@ def _tried(training: Training, rates: Sequence[float], progress: Callable[[int, 
         course = _forward(losses, 1 - 1 / _SOONEST)
         if done >= _SOONEST and course[-1] > _GROWN * min(course):
             return losses, f"at {rate:.2g} the loss was {_GROWN:g} times its lowest"
-    return losses, "all were tried"
+    return losses, _ALL
 
 
 def _batches(training: Training) -> Iterator[list[Batch]]:
@@ -197,17 +202,30 @@ def _search(rates: Sequence[float], losses: Sequence[float], *, ended: str, reci
     smooth = smoothed(losses)
     lowest = int(np.argmin(smooth))
     falls = _falls(np.asarray(losses), smooth, lowest)
-    steepest = int(np.argmin(_slopes(smooth, np.log(rates))[: lowest + 1]))
+    # No straight line that takes in losses beyond the lowest is one of the fall.
+    steepest = int(np.argmin(_slopes(smooth, np.log(rates))[: max(1, lowest - _about(smooth) + 1)]))
+    tenth = rates[lowest] / 10
+    suggested = min(rates[steepest], tenth) if _at_the_edge(lowest, rates) else rates[steepest]
     return RateSearch(
         rates=tuple(rates),
         losses=tuple(losses),
         smoothed=tuple(smooth.tolist()),
-        suggested=rates[steepest] if falls else None,
-        tenth=rates[lowest] / 10 if falls else None,
+        suggested=suggested if falls else None,
+        tenth=tenth if falls else None,
         lowest=rates[lowest],
         ended=ended,
         recipe_rate=recipe_rate,
     )
+
+
+def _at_the_edge(lowest: int, rates: Sequence[float]) -> bool:
+    """Return whether the lowest loss is at the last rates, after which there is nothing to see."""
+    return lowest >= len(rates) - 2
+
+
+def _about(smooth: NDArray[np.float64]) -> int:
+    """Return how many places to either side a slope is taken over."""
+    return max(2, round(_ABOUT * len(smooth)))
 
 
 def _slopes(smooth: NDArray[np.float64], places: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -215,7 +233,7 @@ def _slopes(smooth: NDArray[np.float64], places: NDArray[np.float64]) -> NDArray
 
     A difference of neighbours would find the noise that is left, not the fall.
     """
-    reach = max(2, round(_ABOUT * len(smooth)))
+    reach = _about(smooth)
     parts = [slice(max(0, place - reach), place + reach + 1) for place in range(len(smooth))]
     return np.array([np.polyfit(places[part], smooth[part], 1)[0] for part in parts])
 
@@ -232,12 +250,14 @@ def smoothed(losses: Sequence[float]) -> NDArray[np.float64]:
     """Return losses as running averages without a lag: the mean of one from the beginning and one from the end.
 
     Both decay over a twenty-fifth of the steps and are corrected for having begun at nothing. What they average is the
-    middle one of every five losses, so that one that has jumped is not averaged into its neighbours.
+    middle one of every five losses, so that one that has jumped is not averaged into its neighbours; but for the last
+    one, which counts as if it had stayed: a search ends where the loss jumps.
 
     >>> smoothed([3.0, 3.0, 9.0, 3.0, 3.0]).tolist()
     [3.0, 3.0, 3.0, 3.0, 3.0]
     """
-    padded = np.pad(np.asarray(losses, np.float64), _SINGLE // 2, mode="reflect")
+    padded = np.pad(np.asarray(losses, np.float64), (_SINGLE // 2, 0), mode="reflect")
+    padded = np.pad(padded, (0, _SINGLE // 2), mode="edge")
     middle = np.median(np.lib.stride_tricks.sliding_window_view(padded, _SINGLE), axis=1)
     decay = 1 - 1 / max(2.0, _REACH * len(losses))
     there, back = _forward(middle, decay), _forward(middle[::-1], decay)[::-1]

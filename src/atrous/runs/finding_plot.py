@@ -48,11 +48,14 @@ def write_rates(path: str | Path, search: RateSearch) -> None:
 
 
 def _mark(axes: Axes, search: RateSearch) -> None:
-    marks = (
-        (search.suggested, _RED, "-", "steepest fall, suggested"),
-        (search.tenth, _GREEN, "--", "a tenth of the lowest"),
+    suggested, tenth = (search.suggested, _RED, "-"), (search.tenth, _GREEN, "--")
+    marks = [
+        (*suggested, "steepest fall, suggested"),
+        (*tenth, "a tenth of the lowest"),
         (search.recipe_rate, _GREY, ":", "in the recipe"),
-    )
+    ]
+    if search.suggested == search.tenth:
+        marks[:2] = [(*suggested, "a tenth of the lowest, suggested")]
     for rate, colour, style, words in marks:
         if rate is not None and search.rates[0] <= rate <= search.rates[-1]:
             axes.axvline(rate, color=colour, linestyle=style, linewidth=1.4, label=f"{words}: {rate:.2g}")

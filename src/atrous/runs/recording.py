@@ -28,12 +28,20 @@ def record(out: Path, line: dict[str, Any], writer: Any) -> None:
     `mean_iou`, `pixel_accuracy` and `iou`. A number that is not finite is written as null.
 
     To be called before `last/` says that the epoch is done: `settle_log` takes out lines, and can add none.
+
+    Raises `AtrousError` where the disk refuses the line, such as a full one.
     """
     line = _finite(line)
-    with (out / LOG).open("a", encoding="utf-8") as log:
-        log.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
-        log.flush()
-        os.fsync(log.fileno())  # a machine that loses its power must not keep weights and lose their scores
+    try:
+        with (out / LOG).open("a", encoding="utf-8") as log:
+            log.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
+            log.flush()
+            os.fsync(log.fileno())  # a machine that loses its power must not keep weights and lose their scores
+    except OSError as error:
+        raise AtrousError(
+            f"{out / LOG}: the line of epoch {line['epoch']} could not be written ({error.strerror or error}). "
+            "Free some space: --resume then goes on from last/"
+        ) from error
     for name, title in _CURVES.items():
         if line.get(name) is not None:
             writer.add_scalar(title, line[name], line["step"])

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from atrous.contract import AtrousError
 from atrous.store import Config, save_model
-from atrous.training import Training, measured_statistics, save_state, state_of
+from atrous.training import Training, measured_statistics, save_state, seen_by_all, state_of
 from atrous.training.distributed import full_state, load_full_state, together
 
 
@@ -61,11 +61,11 @@ def save_last(
     Every process has to call this; the first one writes. Raises `AtrousError`, and leaves what is there, where weights
     are not numbers.
     """
-    optimizer = state_of(training)
+    optimizer, seen = state_of(training), seen_by_all(training)
     if not training.accelerator.is_main_process:
         return
     _check(segmenter, training, out)
-    also = partial(save_state, training=training, optimizer=optimizer, trained=trained)
+    also = partial(save_state, training=training, optimizer=optimizer, seen=seen, trained=trained)
     save_model(out / "last", segmenter, config, also=also)
 
 

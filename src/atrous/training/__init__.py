@@ -2,10 +2,9 @@
 
 from atrous.training.averaging import Averaged
 from atrous.training.batches import Batch, Crops
-from atrous.training.checkpoints import load_state, mark_scored, save_state, state_of
+from atrous.training.checkpoints import load_state, mark_scored, save_state, seen_by_all, state_of
 from atrous.training.loop import Step, Tally, Training, one_step, train
 from atrous.training.losses import (
-    compared,
     cross_entropy,
     dice,
     focal,
@@ -26,7 +25,6 @@ __all__ = [
     "Step",
     "Tally",
     "Training",
-    "compared",
     "cross_entropy",
     "dice",
     "factor",
@@ -45,6 +43,7 @@ __all__ = [
     "reproducible",
     "resolved_precision",
     "save_state",
+    "seen_by_all",
     "state_of",
     "train",
     "tversky",

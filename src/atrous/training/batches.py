@@ -143,7 +143,9 @@ def checked(changed: Any, sample: Sample, *, classes: int | None = None) -> Samp
 
 def _labels(changed: Sample, sample: Sample, classes: int | None) -> NDArray[np.uint8]:
     labels = cast(NDArray[Any], changed.labels)
-    accepted = "labels are whole numbers from 0" if classes is None else f"with {classes} classes they are 0 to {classes - 1}"
+    accepted = (
+        "labels are whole numbers from 0" if classes is None else f"with {classes} classes they are 0 to {classes - 1}"
+    )
     if labels.dtype.kind not in "iu":
         raise ValueError(f"{sample.path}: the transform returned labels of {labels.dtype}; {accepted}")
     wrong = labels[(labels != IGNORE) & ((labels < 0) | (labels >= (IGNORE if classes is None else classes)))]

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from atrous.contract import AtrousError, Recipe
+from atrous.data.augmentation import augmentation_of
 from atrous.training.averaging import Averaged
 from atrous.training.batches import Batch, Crops, Order
-from atrous.training.distributed import rewrapped, seeded, summed
+from atrous.training.distributed import gathered, rewrapped, seeded, summed, whole
 from atrous.training.freezing import freeze, set_modes
 from atrous.training.losses import Targets, Term, on_grid, resized
 from atrous.training.schedule import factor
@@ -110,7 +111,8 @@ def train(training: Training) -> Iterator[Step]:
 
     The state between two steps is whole: it can be saved, the network evaluated, the generator dropped.
 
-    Raises `AtrousError` where the loss is not a number: the weights are not touched by such a step.
+    Raises `AtrousError` where the loss or a gradient is not a number: the weights are not touched by such a step. The
+    running statistics of batch norms are, by its forward pass: what was saved before is what to go on from.
     """
     order, accumulate = training.order, training.recipe.accumulate
     while training.step < training.total:
@@ -148,9 +150,13 @@ def _set_modes(training: Training, epoch: int) -> None:
 
 
 def one_step(training: Training, parts: Sequence[Batch], *, began: float = 0.0, waited: float = 0.0) -> Step:
-    """Take one step on the batches of `parts`: their gradients together are those of one large batch.
+    """Take one step on the batches of `parts`.
 
-    Raises `AtrousError` where the loss is not a number, or the gradients' norm, where it is bounded.
+    Their gradients together are those of one large batch. With the reduction `"sum"` the crops of a batch are summed,
+    and its parts averaged, as Caffe divides by its `iter_size`.
+
+    Raises `AtrousError`, in all processes alike, where the loss is not a number, or a gradient. Gradients of float16
+    are the scaler's to look at: it skips such steps.
     """
     recipe = training.recipe
     share = factor(recipe, training.step, total=training.total)
@@ -158,10 +164,10 @@ def one_step(training: Training, parts: Sequence[Batch], *, began: float = 0.0, 
         group["lr"] = group["peak"] * share
     seeded(recipe.seed, training.step, training.accelerator)
     loss = _gradients(training, parts)
-    norm = training.accelerator.clip_grad_norm_(training.net.parameters(), recipe.clip) if recipe.clip else None
-    scaled = training.accelerator.scaler is not None  # which skips steps of its own
-    if not math.isfinite(loss) or (norm is not None and not scaled and not math.isfinite(norm)):
-        raise _no_number(training, parts, f"loss became {loss}" if not math.isfinite(loss) else f"gradients {norm}")
+    size = _bounded(training)
+    if not (math.isfinite(loss) and math.isfinite(size)):
+        what = f"loss became {loss}" if not math.isfinite(loss) else f"gradients became {size}"
+        raise _no_number(training, parts, what)
     training.optimizer.step()
     training.step += 1
     if training.averaged is not None:
@@ -187,6 +193,17 @@ def _count(tally: Tally, step: Step, parts: Sequence[Batch]) -> None:
     tally.waited += step.waited
     seen = sum((part.seen for part in parts), torch.zeros(256, dtype=torch.int64)).tolist()
     tally.seen = [before + now for before, now in zip(tally.seen, seen, strict=True)]
+
+
+def _bounded(training: Training) -> float:
+    """Bound the gradients' norm where the recipe does; return a size of theirs, which is no number where one is not."""
+    accelerator, bound = training.accelerator, training.recipe.clip
+    if bound:
+        norm = accelerator.clip_grad_norm_(training.net.parameters(), bound)
+    elif accelerator.scaler is None:
+        gradients = [each.grad for each in training.net.parameters() if each.grad is not None]
+        norm = nn.utils.get_total_norm(gradients, math.inf)  # the largest: that of squares may be more than float32 has
+    return 0.0 if accelerator.scaler is not None else float(whole(norm))
 
 
 def _gradients(training: Training, parts: Sequence[Batch]) -> float:
@@ -259,12 +276,15 @@ def _loss(training: Training, outputs: Sequence[Tensor], targets: Sequence[Targe
 
 def _no_number(training: Training, parts: Sequence[Batch], what: str) -> AtrousError:
     recipe = training.recipe
-    pairs = [training.crops.pairs[int(index)] for part in parts for index in part.indices]
+    indices = gathered(torch.cat([part.indices for part in parts]), training.accelerator).tolist()
+    pairs = [training.crops.pairs[index] for index in indices]
     names = list(dict.fromkeys(str(getattr(pair, "image", pair)) for pair in pairs))
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    if augmentation_of(recipe).mosaic or augmentation_of(recipe).copy_paste:
+        more += ", and what was pasted in"
     slower = " or with --precision float32" if recipe.precision != "float32" else ""
     return AtrousError(
         f"the {what} at step {training.step + 1}: start again with a lower --learning-rate (now "
-        f"{recipe.learning_rate:g}){slower}. The weights are those of the step before; its crops were of "
+        f"{recipe.learning_rate:g}){slower}. A run's last/ is as it was saved; the step's crops were of "
         f"{', '.join(names[:_NAMED])}{more}"
     )

@@ -68,12 +68,16 @@ def train(  # noqa: PLR0913  (what a run hangs on beside its recipe)
     wishes |= {"train_list": train_list, "val_list": val_list}
     listener = listener if listener is not None and is_main_process() else _silent
 
-    def one(folder: Path, *, again: bool, **more: Any) -> None:
-        # Of several seeds one may have been killed before anything of it was saved.
-        begun_in_vain = resume and not again
-        runs.claim(folder, resume=again, overwrite=overwrite or begun_in_vain)
+    def one(folder: Path, **more: Any) -> None:
+        exists, begun = (folder / "recipe.json").is_file(), runs.can_be_resumed(folder)
+        in_vain = resume and exists and not begun
+        again = resume and not in_vain and (exists or seeds is None)
+        runs.claim(folder, resume=again, overwrite=overwrite or in_vain)
+        if in_vain:
+            listener(runs.Note(text=f"{folder}: was ended before anything was trained; it begins anew"))
+        given = _given(recipe, {**changes, **more}, stored=folder if in_vain else None)
         start = _resumed if again else _started
-        dataset, chosen, facts, plan = start(data, folder, recipe, {**changes, **more}, wishes, device)
+        dataset, chosen, facts, plan = start(data, folder, recipe, given, wishes, device)
         if plan is not None:
             listener(runs.Note(text=plan.as_text()))
         events = runs.run(
@@ -96,14 +100,44 @@ def train(  # noqa: PLR0913  (what a run hangs on beside its recipe)
     if stop_after is not None and stop_after < 1:
         raise ValueError(f"stop_after {stop_after} came; 1 epoch or more is accepted")
     if seeds is None:
-        one(out, again=resume)
+        one(out)
     else:
-        _several(one, out, seeds, first=changes.get("seed", 0), resume=resume, listener=listener)
+        _several(one, out, seeds, first=changes.get("seed", 0), listener=listener)
     return out
+
+
+def _given(recipe: Recipe | str | None, changes: dict[str, Any], *, stored: Path | None) -> dict[str, Any]:
+    """Return the changes of a recipe, completed by what they hang on.
+
+    A run that was ended before its beginning has a recipe `stored`. A run or model that is started from has a network:
+    what was not said of it is as it is there, so that its weights fit.
+    """
+    from atrous.store import model_folder, read_config, read_recipe
+
+    if stored is not None and recipe is None:
+        return {**_as_changes(read_recipe(stored)), **changes}
+    start = changes.get("pretrained")
+    if not isinstance(start, str) or not Path(start).is_dir() or not (recipe is None or isinstance(recipe, str)):
+        return changes
+    config = read_config(model_folder(start))
+    found = {name: config.options[name] for name in ("encoder", "output_stride", "width") if name in config.options}
+    if isinstance(recipe, str) and recipe != "auto":  # a paper's, whose stages are of different networks
+        found = {"width": found["width"]} if "width" in found else {}
+    elif changes.get("model", config.model) != config.model:
+        return changes
+    else:
+        own = {"in_channels", "pretrained", *found}
+        found |= {"model": config.model, "options": {k: v for k, v in config.options.items() if k not in own}}
+    return {**found, **changes}
 
 
 def _silent(event: Any) -> None:
     """Hear nothing."""
+
+
+def _as_changes(recipe: Recipe) -> dict[str, Any]:
+    """Return all fields of a recipe by name."""
+    return {field.name: getattr(recipe, field.name) for field in fields(recipe)}
 
 
 def _started(
@@ -139,29 +173,36 @@ def _resumed(
     wishes: dict[str, Any],
     device: str | None,
 ) -> tuple[Dataset, Recipe, dict[str, Any], None]:
-    """Return what the run in `out` goes on with; a name of a recipe adds nothing to what is stored there."""
+    """Return what the run in `out` goes on with; a recipe that is named has to be the stored one."""
     from atrous import runs
-    from atrous.contract import Recipe
     from atrous.data.facts import fingerprint
 
-    given = {field.name: getattr(recipe, field.name) for field in fields(recipe)} if isinstance(recipe, Recipe) else {}
+    if isinstance(recipe, str) and recipe != "auto":
+        recipe = _recipe(recipe, changes)
+    given = {} if recipe is None or isinstance(recipe, str) else _as_changes(recipe)
     chosen = runs.resumed_recipe(out, {**given, **changes})
     dataset = runs.resumed_data(out, data, **wishes)
     return dataset, chosen, fingerprint(dataset), None
 
 
-def _several(one: Callable[..., None], out: Path, seeds: int, *, first: int, resume: bool, listener: Listener) -> None:
+def _several(one: Callable[..., None], out: Path, seeds: int, *, first: int, listener: Listener) -> None:
     """Train a run for each of `seeds` seeds, and write what their scores come to."""
     from atrous import runs
+    from atrous.contract import AtrousError
     from atrous.runs import Note
 
     if seeds < 2:
         raise ValueError(f"seeds {seeds} came; 2 or more runs have a deviation, and --seed chooses one")
-    for seed in range(first, first + seeds):
-        folder = out / f"seed-{seed}"
-        listener(Note(text=f"seed {seed}, run {seed - first + 1} of {seeds}: {folder}"))
-        one(folder, again=resume and runs.can_be_resumed(folder), seed=seed)
-    summary = runs.seeds_summary([out / f"seed-{seed}" for seed in range(first, first + seeds)])
+    folders = [out / f"seed-{seed}" for seed in range(first, first + seeds)]
+    others = sorted(path.name for path in (out.iterdir() if out.is_dir() else ()) if not path.name.startswith("seed"))
+    if others:
+        raise AtrousError(
+            f"{out}: is in the way and holds more than runs of several seeds, such as {others[0]}; choose another --out"
+        )
+    for number, folder in enumerate(folders):
+        listener(Note(text=f"seed {first + number}, run {number + 1} of {seeds}: {folder}"))
+        one(folder, seed=first + number)
+    summary = runs.seeds_summary(folders)
     summary.write(out)
     listener(Note(text=summary.as_text()))
 

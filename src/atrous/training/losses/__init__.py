@@ -4,11 +4,9 @@ from atrous.training.losses.comparing import (
     Targets,
     check_class_weights,
     check_weights,
-    compared,
     mean_of,
     on_grid,
     resized,
-    weighted_sum,
 )
 from atrous.training.losses.pixels import cross_entropy, focal, hard_pixels
 from atrous.training.losses.regions import dice, jaccard, lovasz, tversky
@@ -19,7 +17,6 @@ __all__ = [
     "Term",
     "check_class_weights",
     "check_weights",
-    "compared",
     "cross_entropy",
     "dice",
     "focal",
@@ -31,5 +28,4 @@ __all__ = [
     "resized",
     "terms_of",
     "tversky",
-    "weighted_sum",
 ]

@@ -1,4 +1,4 @@
-"""What a loss compares: labels and weights on the grid of the logits, and how several losses become one."""
+"""What a loss compares: labels and weights on the grid of the logits."""
 
 from __future__ import annotations
 
@@ -56,17 +56,6 @@ def resized(logits: Tensor, targets: Targets, *, align_corners: bool) -> Tensor:
     return F.interpolate(logits.float(), tuple(size), mode="bilinear", align_corners=align_corners)
 
 
-def compared(
-    logits: Tensor, labels: Tensor, *, margin: int, align_corners: bool, compare: str
-) -> tuple[Tensor, Tensor]:
-    """Bring logits and labels to one grid: the labels' (`"resized"`) or the net's own (`"grid"`).
-
-    `on_grid` and `resized` in one call, for logits that are there already.
-    """
-    targets = on_grid(logits.shape[2:], Targets(labels), margin=margin, align_corners=align_corners, compare=compare)
-    return resized(logits, targets, align_corners=align_corners), targets.labels
-
-
 def checked(
     logits: Tensor, labels: Tensor, *, class_weights: Tensor | None = None, pixel_weights: Tensor | None = None
 ) -> Targets:
@@ -111,21 +100,6 @@ def mean_of(total: Tensor, count: Tensor) -> Tensor:
     (1.5, 0.0)
     """
     return total / torch.where(count > 0, count, torch.inf)
-
-
-def weighted_sum(losses: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-    """Return the sum of losses, each times its weight; without weights all count 1.
-
-    Raises `ValueError` where there are not as many weights as losses.
-
-    Source: DeepLab v2 (arXiv 1606.00915), the released ResNet-101: four losses of weight 1.
-
-    >>> float(weighted_sum([torch.tensor(2.0), torch.tensor(3.0)], (1, 0.5)))
-    3.5
-    """
-    check_weights(len(losses), weights)
-    shares = weights or [1.0] * len(losses)
-    return torch.stack([loss * share for loss, share in zip(losses, shares, strict=True)]).sum()
 
 
 def check_weights(outputs: int, weights: Sequence[float]) -> None:
