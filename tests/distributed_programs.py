@@ -32,6 +32,7 @@ from atrous.training.checkpoints import state_of
 from atrous.training.distributed import (
     any_asks,
     full_state,
+    gathered,
     load_full_state,
     sharded,
     sharding_asked,
@@ -212,6 +213,7 @@ def told(folder: Path) -> None:
         "integer": summed(large + rank, accelerator),
         "number": summed(0.1, accelerator),
         "tensor": summed(torch.tensor([1, 2]), accelerator).tolist(),
+        "gathered": gathered(torch.tensor([rank, 10 + rank]), accelerator).tolist(),
         "second asks": any_asks(rank == 1, accelerator),
         "nobody asks": any_asks(False, accelerator),
     }

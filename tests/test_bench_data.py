@@ -53,6 +53,19 @@ def test_the_command_line(run, street):
     }  # fmt: skip
 
 
+def test_a_paper_s_recipe_and_lists_are_taken(run, street, tmp_path):
+    (tmp_path / "train.txt").write_text("images/train/0000")
+    words = ["--crop", "48", "--width", "0.125", "--seconds", "0.05", "--workers", "0", "--device", "cpu", "--json"]
+    lists = ["--train-list", tmp_path / "train.txt", "--val-list", tmp_path / "none.txt"]
+    code, _, error = run("bench-data", street, "--recipe", "unet_isbi", *words, *lists)
+    assert (code, "none.txt" in error) == (2, True)
+    code, out, error = run("bench-data", street, "--recipe", "unet_isbi", *words, *lists[:2])
+    assert code == 0, error
+    assert json.loads(out)["batch"] == 1
+    code, _, error = run("bench-data", street, "--recipe", "unet_isby", *words)
+    assert (code, "did you mean 'unet_isbi'?" in error) == (2, True)
+
+
 def test_training_from_a_cache_is_the_same_training(street, tmp_path):
     plain = verbs.train(street, out=tmp_path / "plain", **TINY, device="cpu", workers=0)
     cached = verbs.train(street, out=tmp_path / "cached", **TINY, device="cpu", workers=0, cache=tmp_path / "cache")

@@ -45,6 +45,10 @@ def halved(path: Path) -> None:
     kill()
 
 
+if not hasattr(os, "fork"):
+    pytest.skip("no process can be killed by SIGKILL here", allow_module_level=True)
+
+
 class At:
     """Where to die: around the nth call of a function that is called through `holder`, which `matters` may narrow."""
 
@@ -152,7 +156,7 @@ def halves(root: Path) -> Path:
     return root
 
 
-def plainly(point: str | None = None) -> None:
+def plainly() -> None:
     """Leave the curves undrawn, which takes most of the time, and let each epoch be better than the one before."""
     from atrous.runs import course
 
@@ -163,8 +167,7 @@ def plainly(point: str | None = None) -> None:
         return replace(scores, confusion=np.diag([run.epoch, run.epoch]) + 1), shown
 
     course._scores = better
-    if point != "the curves":
-        course.draw_curves = lambda *_: None
+    course.draw_curves = lambda *_: None
 
 
 def killed(data: Path, out: Path, point: str) -> int:
@@ -172,7 +175,6 @@ def killed(data: Path, out: Path, point: str) -> int:
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    plainly(point)
     POINTS[point].set_up()
     stop = KILLED_AT.get(point)
     verbs.train(
@@ -208,32 +210,34 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _plainly() -> Iterator[None]:
     from atrous.runs import course
 
-    before = course._scores, course.draw_curves
+    before = course._scores, course.draw_curves, torch.get_num_threads()
     plainly()
+    torch.set_num_threads(1)  # as in the program, since sums hang on it
     yield
-    course._scores, course.draw_curves = before
-
-
-@pytest.fixture(scope="module")
-def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a run that was left alone."""
-    return verbs.train(data, out=tmp_path_factory.mktemp("runs") / "whole", recipe=RECIPE, **OPTIONS)
+    course._scores, course.draw_curves = before[:2]
+    torch.set_num_threads(before[2])
 
 
 @pytest.fixture(scope="module")
 def dying(
     request: pytest.FixtureRequest, data: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, int]]:
-    """Return a folder with a killed run for each point of the tests that were chosen, and what each died of."""
+    """Return a folder with a run left alone and one killed at each point that was chosen, and what each died of."""
     items = [item for item in request.session.items if item.path == Path(__file__) and hasattr(item, "callspec")]
     points = [item.callspec.params["point"] for item in items]
     root = tmp_path_factory.mktemp("killed")
-    done = subprocess.run(
-        [sys.executable, __file__, str(data), str(root), *points], capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, __file__, str(data), str(root), *points]
+    alone = {**os.environ, "OMP_NUM_THREADS": "1"}  # threads would not survive a fork
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=alone)
     assert done.returncode == 0, done.stderr
     words = (line.split("\t") for line in done.stdout.splitlines())
     return root, {point: int(code) for point, code in words}
+
+
+@pytest.fixture(scope="module")
+def whole(dying: tuple[Path, dict[str, int]]) -> Path:
+    """Return a run that was left alone."""
+    return dying[0] / "whole"
 
 
 QUICK = {
@@ -275,10 +279,24 @@ def test_a_run_killed_before_anything_was_saved_begins_anew(data: Path, whole: P
     out.mkdir()
     for name in ("recipe.json", "split.json"):
         shutil.copy(whole / name, out / name)
-    with pytest.raises(AtrousError, match=r"no run to resume \(last/ is missing\); without --resume it begins anew"):
-        verbs.train(data, out=out, resume=True, **OPTIONS)
+    told: list[Any] = []
+    verbs.train(data, out=out, resume=True, listener=told.append, **OPTIONS)
+    assert told[0].text == f"{out}: was ended before anything was trained; it begins anew"
+    assert untimed(out) == untimed(whole)
+    for name in ("best", "last"):
+        shutil.rmtree(out / name)
+    (out / "log.jsonl").unlink()
     verbs.train(data, out=out, recipe=RECIPE, **OPTIONS)
     assert untimed(out) == untimed(whole)
+
+
+def test_resuming_without_last_leaves_the_best_alone(data: Path, whole: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(whole, tmp_path / "run")
+    shutil.rmtree(out / "last")
+    before = files_below(out)
+    with pytest.raises(AtrousError, match=r"no run to resume \(last/ is missing\); --overwrite begins it anew"):
+        verbs.train(data, out=out, resume=True, **OPTIONS)
+    assert files_below(out) == before
 
 
 def test_overwriting_that_was_killed_can_be_done_again(data: Path, whole: Path, tmp_path: Path) -> None:
@@ -304,5 +322,8 @@ def test_overwriting_that_was_killed_can_be_done_again(data: Path, whole: Path, 
 
 
 if __name__ == "__main__":
+    plainly()
+    given, root = map(Path, sys.argv[1:3])
+    verbs.train(given, out=root / "whole", recipe=RECIPE, **OPTIONS)  # here, so that no child has to load its libraries
     for each in sys.argv[3:]:
-        print(each, killed(Path(sys.argv[1]), Path(sys.argv[2]) / each, each), sep="\t", flush=True)
+        print(each, killed(given, root / each, each), sep="\t", flush=True)

@@ -236,6 +236,13 @@ def test_the_order_of_val_does_not_matter_and_other_classes_do(tmp_path):
     assert "do not compare" in atrous.list_runs(tmp_path).warnings[0]
 
 
+def test_a_seed_that_was_run_twice_counts_once(tmp_path):
+    for name, seed, score in (("a", 0, 0.5), ("b", 0, 0.4), ("c", 1, 0.6)):
+        run_in(tmp_path / name, (0.1, 0.2, 0.3, score), recipe=replace(RECIPE, seed=seed))
+    (told,) = atrous.list_runs(tmp_path).repeated
+    assert told.startswith("best mean IoU 55.00 +- 7.07 over 2 runs that differ in their seed only: c, a")
+
+
 def test_the_spread_over_seeds(tmp_path):
     for seed, score in enumerate((0.50, 0.54, 0.52)):
         run_in(tmp_path / f"seed{seed}", (0.1, 0.2, 0.3, score), recipe=replace(RECIPE, seed=seed))

@@ -114,6 +114,24 @@ def test_few_grey_images_take_unet():
     assert recipe.elastic > 0
 
 
+def test_masks_that_number_objects_take_unet_and_separation():
+    plan = planned(facts_of() | {"labels": "instances"}, GPU, given={}, memory=memory)
+    assert (plan.recipe.model, plan.recipe.separation) == ("unet", 10.0)
+    assert plan.recipe.elastic > 0
+    given = planned(facts_of() | {"labels": "instances"}, GPU, given={"separation": 0.0}, memory=memory)
+    assert given.recipe.separation == 0
+    assert plan_of(GPU).recipe.separation == 0
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_grey_that_is_stored_as_colour_is_grey(channels):
+    facts = facts_of(train=24, val=6, channels=(channels,))
+    grey = {"mean": [100.0, 100.5, 100.0, 255.0][:channels], "std": [30.0, 30.0, 30.1, 0.0][:channels]}
+    assert planned(facts | grey, GPU, given={}, memory=memory).recipe.model == "unet"
+    assert looked_at(facts | grey).is_scanned
+    assert not looked_at(facts | grey | {"mean": [100.0, 103.0, 100.0, 255.0][:channels]}).is_scanned
+
+
 def test_a_small_foreground_takes_dice_and_crops_about_it():
     recipe = plan_of(train=49, val=11, size=(483, 648), shares=(0.926, 0.016, 0.058)).recipe
     assert (recipe.loss, recipe.class_weights, recipe.crops) == ("cross_entropy+dice", "none", "foreground")
@@ -153,9 +171,9 @@ def test_adamw_takes_its_own_rates():
     assert (recipe.learning_rate, recipe.weight_decay) == (1e-3, 0.01)
 
 
-def test_pretrained_is_told_of_and_never_chosen():
+def test_pretrained_is_never_chosen_and_told_of_by_the_run():
     plan = plan_of()
-    assert any("--pretrained" in note for note in plan.notes)
+    assert not any("--pretrained" in note for note in plan.notes)
     given = plan_of(given={"pretrained": True})
     assert given.recipe.learning_rate == 0.01
     assert not any("--pretrained" in note for note in given.notes)

@@ -208,6 +208,11 @@ def test_the_nearest_name_is_said(name):
 
 
 def test_unknown_names():
+    with pytest.raises(
+        ValueError, match=r"recipe 'auto' is no paper's. `atrous train DATA --recipe auto` works one out"
+    ):
+        recipes.named("auto")
+    assert naming.listed().startswith("`atrous train DATA --recipe auto` works one out from the data and this machine")
     with pytest.raises(ValueError, match=r"recipe 'zzz' is not known; `atrous recipes` lists all 33"):
         cited("zzz")
     with pytest.raises(AttributeError, match="has no attribute 'fcn64s_voc'"):

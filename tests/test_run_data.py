@@ -117,6 +117,30 @@ def test_a_folder_that_holds_a_part_of_the_classes_says_so_in_classes_file(tmp_p
     assert named(data_of(run, part)) == {"0": {"person"}, "1": {"person"}}
 
 
+def test_a_folder_without_names_that_holds_fewer_classes(tmp_path, caplog):
+    run = run_on(tmp_path / "run", open_dataset(masks(tmp_path / "a", row=(0, 1, 2, 3))))
+    data_of(run, masks(tmp_path / "same kind", "xyz", row=(0, 1, 3, 3)))
+    data_of(run, tmp_path / "a")
+    assert not caplog.records
+    data_of(run, masks(tmp_path / "b", "xyz", row=(0, 1, 1, 2)))
+    (record,) = caplog.records
+    assert "does not name its classes, and the 3 masks looked at hold the values 0, 1, 2, where" in record.getMessage()
+    assert "has 4 classes (class 0, class 1, class 2, class 3): if they mean others" in record.getMessage()
+    caplog.clear()
+    data_of(run, masks(tmp_path / "outside", "xyz", row=(0, 1, 1, 9)))  # an error once it is read
+    (tmp_path / "b" / "classes.json").write_text('{"names": ["class 0", "class 1", "class 2", "class 3"]}')
+    data_of(run, tmp_path / "b")
+    assert not caplog.records
+
+
+def test_a_run_that_was_never_scored_is_resumed_without_a_word_of_best(tmp_path, caplog):
+    root = masks(tmp_path / "a", row=(0, 1, 2, 3))
+    run = run_on(tmp_path / "run", open_dataset(root))
+    (run / "best").rename(run / "last")
+    resumed_data(run, root)
+    assert not caplog.records
+
+
 def test_train_evaluate_and_resume_with_names_of_its_own(tmp_path):
     root = shapes(tmp_path / "a", "car", "person", "car", "person", size=(36, 40))
     out = verbs.train(root, out=tmp_path / "run", recipe=RECIPE, classes=["ground", "auto", "mensch"], **OPTIONS)

@@ -166,6 +166,7 @@ def test_a_finished_run_says_so_and_epochs_may_grow(copy, data):
 
 def test_what_contradicts_a_run(copy, data, tmp_path):
     for changes, words in (
+        ({"steps": 9}, "the run was started without --steps, not with 9; leave --steps out to resume"),
         ({"batch": 3}, "the run was started with --batch 2, not 3; leave --batch out to resume"),
         ({"learning_rate": 0.5}, "--learning-rate 0.02, not 0.5; leave --learning-rate out"),
         ({"epochs": 1}, r"--epochs 2, not 1 \(epochs may only grow\); leave --epochs out"),

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import safetensors.torch
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError
 
 from atrous.contract import AtrousError, LabelSpace, Preprocessing, Recipe
@@ -16,6 +17,7 @@ from atrous.evaluation import DEFINITIONS
 from atrous.models import Segmenter, build
 from atrous.store import (
     Config,
+    explained,
     model_folder,
     open_model,
     plain,
@@ -171,6 +173,41 @@ def test_config_that_is_no_json(folder):
         (folder / "config.json").write_bytes(damage)
         with pytest.raises(AtrousError, match=r"config.json: not readable JSON \("):
             read_config(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"class_weights": "foo"},
+            "class_weights: input should be 'none', 'median' or 'root', or a valid tuple, 'foo' came",
+        ),
+        (
+            {"class_weights": (1.0, -2.0)},
+            "class_weights: input should be greater than or equal to 0, -2.0 came at place 2",
+        ),
+        ({"crop": (0, 256)}, "crop: input should be greater than or equal to 1, 0 came at place 1"),
+        ({"multi_scale": (0.0, 1.0)}, "multi_scale: input should be greater than 0, 0.0 came at place 1"),
+        ({"multi_scale": (2.0, 1.0)}, "multi_scale (2.0, 1.0) is (smallest, largest)"),
+        ({"batch": 0, "ema": 1.0}, "batch: input should be greater than or equal to 1, 0 came; "
+         "ema: input should be less than 1, 1.0 came"),
+        ({"output_stride": 7}, "output_stride: input should be 8, 16 or 32, 7 came"),
+    ],
+)  # fmt: skip
+def test_what_a_recipe_refuses_in_one_line(changes, words):
+    with pytest.raises(ValidationError) as caught:
+        Recipe(**changes)
+    assert explained(caught.value) == words
+
+
+def test_the_command_line_calls_fields_by_their_flags():
+    with pytest.raises(ValidationError) as caught:
+        Recipe(loss="x", warm_up=-1, options=3)
+    assert explained(caught.value, flags=True) == (
+        "--option: input should be a valid dictionary, 3 came; --loss: 'x' is no loss; there are cross_entropy, focal, "
+        "hard_pixels, dice, jaccard, tversky, lovasz, and sums like cross_entropy+0.5*dice; "
+        "--warm-up: input should be greater than or equal to 0, -1 came"
+    )
 
 
 def test_a_stored_recipe_is_checked(tmp_path):

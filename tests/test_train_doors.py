@@ -96,7 +96,7 @@ def test_stopped_and_resumed_is_the_whole_run(run: Run, street: Path, whole: Pat
         ("--ema 0.9", "ema", 0.9),
         ("--loss cross_entropy+0.5*dice", "loss", "cross_entropy+0.5*dice"),
         ("--class-weights median", "class_weights", "median"),
-        ("--class-weights 1,2,1,1,1,1", "class_weights", [1.0, 2.0, 1.0, 1.0, 1.0, 1.0]),
+        ("--class-weights 1,2,1,1,1,1,1,1", "class_weights", [1.0, 2.0, *[1.0] * 6]),
         ("--freeze encoder --freeze-epochs 1", "freeze", ["encoder"]),
         ("--lr 0.01", "learning_rate", 0.01),
         ("--optimizer adamw --schedule cosine --clip 1", "optimizer", "adamw"),
@@ -167,6 +167,7 @@ def test_seeds_go_on_where_one_was_killed_before_anything_was_saved(run: Run, st
         shutil.rmtree(place) if place.is_dir() else place.unlink()
     code, _, err = run(*arguments, "--resume")
     assert code == 0, err
+    assert f"{out / 'seed-1'}: was ended before anything was trained; it begins anew" in err
     assert "all 1 epochs are done" in err
     assert len(log_of(out / "seed-1")) == 1
 
@@ -202,6 +203,12 @@ def test_a_compiled_network_trains_and_resumes(run: Run, street: Path, tmp_path:
     assert len(log_of(out)) == 2
 
 
+def test_data_after_a_flag_of_many_words(run: Run, street: Path) -> None:
+    code, _, err = run("train", "--freeze", "encoder", street)
+    assert code == 2
+    assert "--freeze took all the words that follow: give DATA first." in err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -211,11 +218,17 @@ def test_a_compiled_network_trains_and_resumes(run: Run, street: Path, tmp_path:
         ("--ema 1", "ema: input should be less than 1, 1.0 came"),
         ("--class-weights mean", "--class-weights mean: median, root, none, or a number per class"),
         ("--class-weights 1,2", "2"),
+        ("--ema abc", "--ema abc: a decay like 0.999 is accepted"),
+        ("--pretrained .", "neither a model folder (config.json is missing) nor a run"),
+        ("--steps 3 --epochs 1", "both --steps 3 and --epochs 1 came; give one"),
+        ("--freeze", "--freeze needs the name of a part, such as encoder"),
+        ("--freeze-epochs 2", "freeze_epochs 2 came without freeze: name the parts, such as encoder"),
+        ("--recipe Auto", "`atrous train DATA --recipe auto` works one out from the data"),
         ("--seeds 1", "seeds 1 came; 2 or more runs have a deviation"),
         ("--stop-after 0", "stop_after 0 came; 1 epoch or more is accepted"),
         ("--freeze encodr", "has no part 'encodr'; did you mean 'encoder'?"),
         ("--train-list none.txt", "none.txt"),
-        ("--batch 0", "batch: input should be greater than or equal to 1, 0 came"),
+        ("--epochs 0", "epochs: input should be greater than or equal to 1, 0 came"),
         ("--pretrained nowhere", "nowhere"),
         ("--trackers tensorbord", "no tracker 'tensorbord'"),
     ],

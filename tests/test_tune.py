@@ -86,6 +86,7 @@ def test_what_is_searched_without_a_word(street: Path, tmp_path: Path) -> None:
     [
         (["--search", "learning_rat=1..2"], "no field 'learning_rat'; did you mean 'learning_rate'?"),
         (["--search", "batch=0..4"], "search 'batch=0..4': batch: input should be greater than or equal to 1, 0 came"),
+        (["--search", "batch=2..4"], "batch 4 came, and a search of it; leave one out"),
         (["--trials", "0"], "trials 0: at least 1 is accepted"),
         (["--timeout", "-1"], "timeout -1: minutes above 0 are accepted"),
         (["--recipe", "nothing-of-the-kind"], "nothing-of-the-kind"),

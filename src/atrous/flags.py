@@ -19,23 +19,30 @@ def with_flag_values(arguments: list[str]) -> list[str]:
         if item == "--crf":
             alone = word[:1] in ("", "-") or not _is_refiner(before, word, arguments[index + 2 :])
         elif item == "--ema":
-            alone = re.fullmatch(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?", word, re.IGNORECASE) is None
+            alone = not _is_decay(before, word)
         else:
             alone = item == "--pretrained" and (word[:1] in ("", "-") or not _is_weights(before, word))
         result.append(f"{item}=true" if alone else item)
     return result
 
 
+def _is_decay(before: list[str], word: str) -> bool:
+    """Say whether the word after `--ema` is its decay, perhaps mistyped, and not the data, which stands first."""
+    if re.fullmatch(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?", word, re.IGNORECASE):
+        return True
+    return word[:1] not in ("", "-") and _came(before, 1)
+
+
 def _is_weights(before: list[str], word: str) -> bool:
     """Say whether the word after `--pretrained` is its file or run, and not the data.
 
-    A folder that is no model is the data, and so is any word where the data has not come yet, which stands first
-    after the command; another word is a model mistyped, whose absence is told later.
+    Where the data has come, which stands first after the command, any word is, and what is no model is told later;
+    where it has not, a word that is neither file nor model is the data.
     """
     place = Path(word)
     if place.is_file() or (place / "config.json").is_file() or (place / "recipe.json").is_file():
         return True
-    return word.endswith(".safetensors") or (_came(before, 1) and not place.is_dir())
+    return word.endswith(".safetensors") or _came(before, 1)
 
 
 def _is_refiner(before: list[str], word: str, after: list[str]) -> bool:

@@ -195,9 +195,9 @@ def start_from(net: Any, path: Path, space: LabelSpace | None = None) -> str:
     before = config.space.names
     classes: dict[str, Any] = {}
     if space is not None and before != space.names and not _renamed(before, space.names):
-        axes = _as_named(_class_axes(folder, config), wanted)
-        classes = _by_class(given, wanted, axes, before=before, now=space.names)
-        found = {name: tensor for name, tensor in found.items() if name not in axes}
+        rows = _as_named(_class_rows(folder, config), wanted)
+        classes = _by_class(given, wanted, rows, before=before, now=space.names)
+        found = {name: tensor for name, tensor in found.items() if name not in rows}
     if not found and not classes:
         raise AtrousError(
             f"{folder / WEIGHTS}: no tensor has a name and shape of this network; it is a model of another kind"
@@ -214,8 +214,11 @@ def _renamed(before: Sequence[str], now: Sequence[str]) -> bool:
     return len(before) == len(now) and not set(before) & set(now)
 
 
-def _class_axes(folder: Path, config: Config) -> dict[str, tuple[int, ...]]:
-    """Return which axes of a model's tensors are of its classes: those that another class makes longer by one."""
+def _class_rows(folder: Path, config: Config) -> dict[str, tuple[int, ...]]:
+    """Return how many rows each axis of a model's tensors has for a class, 0 where an axis is of none.
+
+    They are what another class makes an axis longer by. Tensors without such an axis are left out.
+    """
     import torch
 
     from atrous.models import build
@@ -227,54 +230,44 @@ def _class_axes(folder: Path, config: Config) -> dict[str, tuple[int, ...]]:
     except (TypeError, ValueError) as error:
         raise AtrousError(f"{folder / CONFIG}: the network cannot be built: {error}") from error
     longer = more.state_dict()
-    found = {
-        name: tuple(
-            axis
-            for axis, (side, other) in enumerate(zip(tensor.shape, longer[name].shape, strict=True))
-            if (side, other) == (count, count + 1)
-        )
+    rows = {
+        name: tuple(there - here for here, there in zip(tensor.shape, longer[name].shape, strict=True))
         for name, tensor in one.state_dict().items()
     }
-    return {name: axes for name, axes in found.items() if axes}
+    return {name: per_axis for name, per_axis in rows.items() if any(per_axis)}
 
 
 def _by_class(
     given: Mapping[str, Any],
     wanted: Mapping[str, Any],
-    axes: Mapping[str, tuple[int, ...]],
+    rows: Mapping[str, tuple[int, ...]],
     *,
     before: Sequence[str],
     now: Sequence[str],
 ) -> dict[str, Any]:
-    """Return the tensors with a row per class, each row that of the class's name, or new where there was none."""
+    """Return the tensors that have rows of classes, each those of the class's name, or new where there was none."""
     kept = [name for name in now if name in before]
+    here, there = ([names.index(name) for name in kept] for names in (now, before))
     result = {}
-    for name, along in axes.items():
-        old, new = given.get(name), wanted.get(name)
-        if old is None or new is None or not kept or not _differ_in_classes(old, new, along, len(now)):
-            continue
-        here, there = (
-            _places(tensor, along, [names.index(each) for each in kept])
-            for tensor, names in ((new, now), (old, before))
-        )
-        result[name] = new.clone()
-        result[name][here] = old[there].to(new.dtype)
+    for name in sorted(rows.keys() & given.keys() & wanted.keys()) if kept else ():
+        old, new, per_axis = given[name], wanted[name].clone(), rows[name]
+        sides = [len(now) * each if each else side for each, side in zip(per_axis, old.shape, strict=True)]
+        if tuple(new.shape) == tuple(sides):
+            new[_places(new, per_axis, here)] = old[_places(old, per_axis, there)].to(new.dtype)
+            result[name] = new
     return result
 
 
-def _differ_in_classes(old: Any, new: Any, axes: Sequence[int], classes: int) -> bool:
-    return new.ndim == old.ndim and all(
-        there == (classes if axis in axes else here)
-        for axis, (here, there) in enumerate(zip(old.shape, new.shape, strict=True))
-    )
-
-
-def _places(tensor: Any, axes: Sequence[int], classes: Sequence[int]) -> tuple[Any, ...]:
-    """Return the indices of what belongs to `classes`, in that order: all of an axis that is of none."""
+def _places(tensor: Any, rows: Sequence[int], classes: Sequence[int]) -> tuple[Any, ...]:
+    """Return the indices of what belongs to `classes`, in their order: of an axis without rows of classes, all."""
     import torch
 
-    sides = [torch.tensor(classes) if axis in axes else torch.arange(side) for axis, side in enumerate(tensor.shape)]
-    return torch.meshgrid(*sides, indexing="ij")
+    chosen = torch.tensor(classes)[:, None]
+    indices = [
+        (chosen * each + torch.arange(each)).flatten() if each else torch.arange(side)
+        for each, side in zip(rows, tensor.shape, strict=True)
+    ]
+    return torch.meshgrid(*indices, indexing="ij")
 
 
 def _class_words(classes: Mapping[str, Any], before: Sequence[str], space: LabelSpace | None) -> str:
@@ -419,16 +412,42 @@ def read_recipe(run: Path) -> Recipe:
         raise AtrousError(f"{path}: {explained(error)}") from error
 
 
-def explained(error: Exception) -> str:
-    """Return a validation error in one line: which field, what came, what is accepted."""
+def explained(error: Exception, *, flags: bool = False) -> str:
+    """Return a validation error in one line: each field once, with what is accepted and what came.
+
+    With `flags` the fields of a recipe are called as the command line calls them.
+    """
     if not isinstance(error, ValidationError):
         return str(error)
-    parts = []
+    found: dict[str, list[Any]] = {}
     for each in error.errors():
-        field = ".".join(str(part) for part in each["loc"])
-        message = each["msg"].removeprefix("Value error, ")
-        parts.append(f"{field}: {message[:1].lower() + message[1:]}, {each['input']!r} came" if field else message)
+        found.setdefault(str(each["loc"][0]) if each["loc"] else "", []).append(each)
+    parts = []
+    for field, errors in found.items():
+        flag = "--option" if field == "options" else f"--{field.replace('_', '-')}"
+        words = _about_field(errors)
+        parts.append(f"{flag if flags and error.title == 'Recipe' else field}: {words}" if field else words)
     return "; ".join(parts)
+
+
+def _about_field(errors: Sequence[Mapping[str, Any]]) -> str:
+    """Return what is wrong with one field; of the kinds of value that it takes, only those that came nearest count."""
+    deepest = max(len(each["loc"]) for each in errors)
+    errors = [each for each in errors if len(each["loc"]) == deepest]
+    kind, last = errors[0]["type"], errors[0]["loc"][-1:]
+    if kind in ("missing", "unexpected_keyword_argument"):
+        return "is missing" if kind == "missing" else "there is no such setting"
+    first, *others = dict.fromkeys(_lowered(each["msg"]) for each in errors)
+    words = ", or ".join([first, *(other.removeprefix("input should be ") for other in others)])
+    if kind == "value_error":
+        return words  # our own, which tells what came
+    place = f" at place {last[0] + 1}" if deepest > 1 and isinstance(last[0], int) else ""
+    return f"{words}, {errors[0]['input']!r} came{place}"
+
+
+def _lowered(message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]
 
 
 def _validated(kind: Any, values: Mapping[str, Any]) -> Any:

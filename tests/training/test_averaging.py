@@ -1,4 +1,4 @@
-"""The average of weights: by hand, swapped in and out to the bit, saved and loaded."""
+"""The average of weights: by hand, saved and loaded."""
 
 import copy
 
@@ -53,33 +53,6 @@ def test_statistics_and_counts_are_the_last_ones():
     assert not torch.equal(average.state()["1.weight"], module[1].weight)
 
 
-@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
-def test_applied_and_put_back_to_the_bit(kind):
-    module = net(kind)
-    average = Averaged(module, 0.9)
-    move(module, 1)
-    average.update(module, 1)
-    move(module, 2)
-    own, averaged = state(module), {name: value.clone() for name, value in average.state().items()}
-    places = [value.data_ptr() for value in module.state_dict().values()]
-    with average.applied(module):
-        assert all(torch.equal(value, averaged[name].to(value)) for name, value in module.state_dict().items())
-        assert not same(state(module), own)
-    assert same(state(module), own)
-    assert same(average.state(), averaged)
-    assert [value.data_ptr() for value in module.state_dict().values()] == places
-
-
-def test_put_back_after_an_error():
-    module = net()
-    average = Averaged(module, 0.9)
-    move(module, 1)
-    own = state(module)
-    with pytest.raises(KeyError), average.applied(module):
-        raise KeyError
-    assert same(state(module), own)
-
-
 def test_half_precision_is_averaged_in_float32():
     module = nn.Conv2d(1, 1, 1, bias=False).to(torch.bfloat16)
     nn.init.constant_(module.weight, 1.0)
@@ -97,8 +70,6 @@ def test_tied_weights():
     move(module, 1)
     average.update(module, 100)
     assert torch.equal(average.state()["0.weight"], average.state()["2.weight"])
-    with average.applied(module):
-        assert torch.equal(module[2].weight, average.state()["0.weight"])
 
 
 def test_saved_and_loaded_goes_on_to_the_bit():
@@ -121,8 +92,6 @@ def test_gradients_and_the_optimiser_know_nothing_of_it():
     average = Averaged(module, 0.9)
     module(torch.ones(2, 3, 5, 5)).sum().backward()
     average.update(module, 1)
-    with average.applied(module):
-        pass
     assert all(value.grad is not None and value.requires_grad for value in module.parameters())
     assert not any(value.requires_grad for value in average.state().values())
 

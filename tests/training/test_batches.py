@@ -220,9 +220,47 @@ def test_a_transform_that_returns_something_else_is_named():
     from atrous.training.batches import checked
 
     sample = Sample(image=np.zeros((4, 6, 3), np.uint8), labels=np.zeros((4, 6), np.uint8), path="a.png")
-    assert checked(sample, sample) is sample
+    assert checked(sample, sample, classes=1).labels is sample.labels
     with pytest.raises(ValueError, match=r"a.png: the transform returned NoneType; it takes \(Sample, Generator\)"):
         checked(None, sample)
     halved = Sample(image=sample.image[::2], labels=sample.labels)
     with pytest.raises(ValueError, match=r"the transform returned an image \(2, 6, 3\) and labels of another size"):
         checked(halved, sample)
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        (3, r"a.png: the transform returned the label 3; with 3 classes they are 0 to 2, and 255 is ignored"),
+        (-1, r"a.png: the transform returned the label -1; with 3 classes they are 0 to 2, and 255 is ignored"),
+        (0.5, r"a.png: the transform returned labels of float64; with 3 classes they are 0 to 2"),
+    ],
+)
+def test_labels_of_a_transform_that_are_of_no_class(label, words):
+    from atrous.training.batches import checked
+
+    sample = Sample(image=np.zeros((4, 6, 3), np.uint8), labels=np.zeros((4, 6), np.uint8), path="a.png")
+    with pytest.raises(ValueError, match=words):
+        checked(replace(sample, labels=np.full((4, 6), label)), sample, classes=3)
+    for right in (2, 255):
+        labels = checked(replace(sample, labels=np.full((4, 6), right)), sample, classes=3).labels
+        assert (labels.dtype, labels[0, 0]) == (np.uint8, right)
+
+
+def test_a_single_size_that_is_not_the_crops_is_drawn():
+    order = Order(4, batch=2, seed=1, sizes=[(16, 16)])
+    assert {item.size for batch in order for item in batch} == {(16, 16)}
+
+
+def test_a_worker_leaves_ctrl_c_alone():
+    import signal
+
+    from atrous.training.batches import _alone
+
+    before, threads = signal.getsignal(signal.SIGINT), torch.get_num_threads()
+    try:
+        _alone(0)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+        torch.set_num_threads(threads)

@@ -16,9 +16,12 @@ from torch import nn
 
 import atrous
 from atrous.data.scenes import write_scenes
+from atrous.layers.checkerboard import NORMS
+from atrous.models import build
 from atrous.training.distributed import (
     any_asks,
     full_state,
+    gathered,
     load_full_state,
     load_optimizer_state,
     optimizer_state,
@@ -27,9 +30,11 @@ from atrous.training.distributed import (
     sharded,
     sharding_asked,
     summed,
+    synchronised,
     together,
     with_synchronised_norms,
 )
+from atrous.training.optimizers import parameter_groups
 
 PROGRAM = Path(__file__).parents[1] / "distributed_programs.py"
 CASES = ("group", "frozen norm", "accumulated", "two outputs", "clipped", "thawed", "sharded")
@@ -114,6 +119,7 @@ def test_what_processes_tell_each_other(two):
     assert told["integer"] == 2**54 + 1
     assert told["number"] == 0.2
     assert told["tensor"] == [2, 4]
+    assert told["gathered"] == [0, 10, 1, 11]
     assert told["second asks"]
     assert not told["nobody asks"]
 
@@ -152,6 +158,7 @@ def alone():
 def test_one_process_shares_nothing(alone, monkeypatch):
     value, net = torch.ones(2), nn.BatchNorm2d(2)
     assert summed(value, alone) is value
+    assert gathered(value, alone) is value
     assert any_asks(True, alone)
     assert not any_asks(False, alone)
     for function in (with_synchronised_norms, sharded):
@@ -171,6 +178,24 @@ def test_batch_norms_are_synchronised_on_cuda():
     assert converted[1].weight is weight
     several.device = torch.device("cpu")
     assert isinstance(with_synchronised_norms(nn.BatchNorm2d(2), several), nn.BatchNorm2d)
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", "efficientnet_b0"])
+def test_synchronised_norms_keep_their_activations(encoder):
+    torch.manual_seed(0)
+    net = build("deeplab_v3plus", 2, encoder=encoder, **({"width": 1 / 8} if encoder == "resnet18" else {})).eval()
+    x, names = torch.randn(1, 3, 65, 65), list(net.state_dict())
+    with torch.no_grad():
+        before = net(x)
+        converted = synchronised(net)
+        torch.testing.assert_close(converted(x), before, rtol=0, atol=0)
+    assert list(converted.state_dict()) == names
+    norms = [each for each in converted.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm)]
+    assert norms
+    assert all(isinstance(each, nn.SyncBatchNorm) and isinstance(each, NORMS) for each in norms)
+    groups = parameter_groups(converted, rate=1.0, weight_decay=0.1)
+    plain = {id(each) for group in groups if group["weight_decay"] == 0 for each in group["params"]}
+    assert all({id(each.weight), id(each.bias)} <= plain for each in norms)
 
 
 @pytest.mark.parametrize(("value", "asked"), [("true", True), ("True", True), ("false", False), (None, False)])

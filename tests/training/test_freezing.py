@@ -79,6 +79,10 @@ def test_a_name_that_no_part_has(name, words):
 def test_a_part_without_parameters():
     with pytest.raises(ValueError, match="'1' of Sequential has no parameters, so nothing of it could be frozen"):
         freeze(nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU()), ["1"])
+    with pytest.raises(ValueError, match=r"these have: 0$"):
+        freeze(nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU()), ["1"])
+    with pytest.raises(ValueError, match=r"no part '7' \(its parts are 0\)"):
+        freeze(nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU()), ["7"])
 
 
 def test_what_is_returned_learns_again_and_what_never_learnt_does_not():

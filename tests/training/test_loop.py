@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,16 @@ from safetensors.torch import load_file, save_file
 
 from atrous.contract import AtrousError, LabelSpace, Preprocessing, Recipe, Sample
 from atrous.models import Segmenter, build
-from atrous.training import Crops, load_state, prepared, resolved_precision, save_state, train
+from atrous.training import (
+    Crops,
+    load_state,
+    mark_scored,
+    prepared,
+    resolved_precision,
+    save_state,
+    seen_by_all,
+    train,
+)
 
 RECIPE = Recipe(encoder="resnet18", width=1 / 8, crop=33, batch=2, epochs=4, learning_rate=0.02, warm_up=0, seed=1)
 
@@ -152,6 +162,96 @@ def copy(last, tmp_path):
     for path in last.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     return tmp_path
+
+
+def test_a_gradient_that_is_no_number_is_not_stepped():
+    """A finite loss can have one, such as that of a root at 0."""
+    training = begun(replace(RECIPE, mosaic=0.5))
+    weight = training.segmenter.net.classify.bias
+    weight.register_hook(lambda gradient: gradient * float("nan"))
+    before = {name: value.clone() for name, value in training.net.named_parameters()}
+    words = r"gradients became nan at step 1: .* A run's last/ is as it was saved; the step's crops were of .*pasted in"
+    with pytest.raises(AtrousError, match=words):
+        next(train(training))
+    assert training.step == 0
+    assert all(torch.equal(value, before[name]) for name, value in training.net.named_parameters())
+
+
+def test_the_environment_does_not_change_the_training(monkeypatch):
+    plain = begun()
+    next(train(plain))
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "inductor")
+    training = begun()
+    next(train(training))
+    assert training.accelerator.gradient_accumulation_steps == 1
+    assert training.accelerator.state.dynamo_plugin.backend.value == "NO"
+    for name, value in plain.segmenter.net.state_dict().items():
+        torch.testing.assert_close(training.segmenter.net.state_dict()[name], value, rtol=0, atol=0)
+
+
+def test_a_compiled_network_of_several_processes_is_not_thawed(monkeypatch):
+    from accelerate import Accelerator
+
+    monkeypatch.setattr(Accelerator, "num_processes", 2)
+    with pytest.raises(ValueError, match=r"--compile and --freeze-epochs 1 came for 2 processes: .* take one process"):
+        begun(replace(RECIPE, compile=True, freeze=("encoder",), freeze_epochs=1))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("step", "3", r"step: input should be a valid integer, '3' came"),
+        ("step", -1, r"step: input should be greater than or equal to 0, -1 came"),
+        ("step", True, r"step: input should be a valid integer, True came"),
+        ("optimizer", [], r"optimizer: input should be .*, \[\] came"),
+        ("scored", "no", r"scored: input should be a valid boolean, 'no' came"),
+        ("tally", {"seen": [1]}, r"tally.*: .* came"),
+    ],
+)
+def test_a_state_of_other_types(copy, key, value, words):
+    facts = json.loads((copy / "state.json").read_text())
+    (copy / "state.json").write_text(json.dumps({**facts, key: value}))
+    training = begun()
+    with pytest.raises(AtrousError, match=rf"state.json: the training state cannot be read \({words}\); start again"):
+        load_state(copy, training)
+    assert training.step == 0
+
+
+def test_labels_that_were_seen_are_the_first_processs(copy, monkeypatch):
+    from accelerate import Accelerator
+
+    first = begun()
+    load_state(copy, first)
+    assert sum(first.tally.seen) > 0
+    monkeypatch.setattr(Accelerator, "is_main_process", False)
+    second = begun()
+    load_state(copy, second)
+    assert second.tally.seen == [0] * 256
+
+
+def test_what_all_saw_is_stored(tmp_path):
+    training = begun()
+    next(train(training))
+    assert seen_by_all(training) == training.tally.seen
+    save_state(tmp_path, training, seen=[7] * 256)
+    assert json.loads((tmp_path / "state.json").read_text())["tally"]["seen"] == [7] * 256
+
+
+def test_a_full_disk_leaves_the_state_as_it_was(copy, monkeypatch):
+    before = (copy / "state.json").read_bytes()
+
+    def full(*_values, **_options):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_text", full)
+        with pytest.raises(AtrousError, match=r"state.json: could not be written \(No space left on device\)"):
+            mark_scored(copy)
+    assert (copy / "state.json").read_bytes() == before
+    assert not load_state(copy, begun())
+    mark_scored(copy)
+    assert load_state(copy, begun())
 
 
 @pytest.mark.parametrize("name", ["state.json", "state.safetensors"])

@@ -88,18 +88,44 @@ def test_what_is_not_reached_or_frozen_stays():
     assert module.used.running_mean[0] != 7
 
 
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        ([], "no batch came; give some of normalised training crops"),
-        ([*batches(1), torch.zeros(1, 3, 5, 5)], "a batch leaves 5 a single value per channel, which has no variance"),
-    ],
-)
-def test_what_cannot_be_measured_changes_nothing(given, words):
-    module = net()
+def test_a_norm_of_single_values_keeps_its_statistics():
+    module, given = net(), batches(3, size=(1, 3, 5, 5))
+    module[5].running_mean.fill_(7)
+    before = state(module)
+    assert measured_statistics(module, given) == 3
+    after = state(module)
+    assert {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])} == {"1"}
+    assert module[5].training
+
+
+def test_image_pooling_of_one_crop_is_left_out():
+    module = build("deeplab_v3", 2, encoder="resnet18", width=1 / 16)
+    before, batch = state(module), torch.randn(1, 3, 64, 64)
+    measured = check_measurable(module, batch)
+    measured_statistics(module, [batch])
+    after = state(module)
+    left = [name for name in check_measurable(module) if name not in measured]
+    assert left
+    assert len(measured) > 10
+    for name in check_measurable(module):
+        same = torch.equal(before[f"{name}.running_mean"], after[f"{name}.running_mean"])
+        assert same == (name in left), name
+
+
+def test_where_all_are_left_a_single_value_it_is_said_before():
+    module = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(3)).train()
+    assert list(check_measurable(module, torch.zeros(2, 3, 4, 4))) == ["1"]
+    with pytest.raises(ValueError, match="a batch of 1 leaves every batch norm of Sequential a single value per chann"):
+        check_measurable(module, torch.zeros(1, 3, 4, 4))
+    assert module.training
+    assert not module[1]._forward_pre_hooks
+
+
+def test_what_cannot_be_measured_changes_nothing():
+    module, words = net(), "no batch came; give some of normalised training crops"
     before = state(module)
     with pytest.raises(ValueError, match=words):
-        measured_statistics(module, given)
+        measured_statistics(module, [])
     torch.testing.assert_close(state(module), before, rtol=0, atol=0)
     assert module.training
     assert module[1].momentum == 0.1

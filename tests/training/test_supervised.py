@@ -13,7 +13,7 @@ from atrous.models import Segmenter, deeplab_v3plus
 from atrous.models.deeplab_v2 import deeplab_v2
 from atrous.models.multiscale import MultiScale
 from atrous.training import Crops, load_state, prepared, save_state, train
-from atrous.training.losses import check_weights, weighted_sum
+from atrous.training.losses import check_weights
 from atrous.training.preparing import Supervised
 
 RECIPE = Recipe(
@@ -148,13 +148,8 @@ def test_weights_that_cannot_be(weights, words):
         Recipe(loss_weights=weights)
 
 
-def test_weighted_sum():
-    losses = [torch.tensor(value, requires_grad=True) for value in (2.0, 3.0, 5.0)]
-    torch.testing.assert_close(weighted_sum(losses, ()).detach(), torch.tensor(10.0))
-    total = weighted_sum(losses, (1, 0.5, 0))
-    total.backward()
-    assert total.item() == 3.5
-    assert [loss.grad.item() for loss in losses] == [1, 0.5, 0]
-    with pytest.raises(ValueError, match="2 loss_weights came, and the network is trained on 3 outputs"):
-        weighted_sum(losses, (1, 1))
+def test_weights_are_as_many_as_outputs():
+    check_weights(3, ())
     check_weights(3, (1, 1, 1))
+    with pytest.raises(ValueError, match="2 loss_weights came, and the network is trained on 3 outputs"):
+        check_weights(3, (1, 1))

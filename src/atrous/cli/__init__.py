@@ -50,7 +50,7 @@ def _run(arguments: list[str]) -> int:
     try:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        return _failed(f"{error} (atrous --help, or atrous COMMAND --help, lists what there is)")
+        return _failed(f"{error}{_swallowed(arguments)} (atrous --help, or atrous COMMAND --help, lists what there is)")
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  (so that nothing fails when Python ends)
         code = 0
@@ -76,6 +76,12 @@ def _run(arguments: list[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
+def _swallowed(arguments: Sequence[str]) -> str:
+    """Return the words for a flag that may have taken what was meant for the command."""
+    greedy = [flag for flag in ("--freeze", "--loss-weights") if flag in arguments]
+    return f" {' and '.join(greedy)} took all the words that follow: give DATA first." if greedy else ""
+
+
 def _failed(message: str) -> int:
     print(f"atrous: {' '.join(message.split())}", file=sys.stderr)
     return 2
@@ -84,4 +90,4 @@ def _failed(message: str) -> int:
 def _explained(error: Exception) -> str:
     from atrous.store import explained
 
-    return explained(error)
+    return explained(error, flags=True)

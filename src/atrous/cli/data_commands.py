@@ -21,6 +21,8 @@ from atrous.cli.words import (
     Layout,
     Masks,
     Quiet,
+    TrainList,
+    ValList,
     Workers,
     print_json,
 )
@@ -86,6 +88,9 @@ def bench_data(  # noqa: PLR0913  (what training takes that concerns its speed)
     data: Data,
     /,
     *,
+    recipe: Annotated[
+        str | None, Parameter(help="auto, which looks at the data, or a paper's (`atrous recipes`).")
+    ] = None,
     settings: RecipeFlags | None = None,
     cache: Cache = None,
     cache_limit: CacheLimit = "16GB",
@@ -97,6 +102,8 @@ def bench_data(  # noqa: PLR0913  (what training takes that concerns its speed)
     labels: Labels = None,
     layout: Layout = None,
     masks: Masks = None,
+    train_list: TrainList = None,
+    val_list: ValList = None,
     as_json: Json = False,
 ) -> int:
     """Time how fast a folder is read, and how fast the network takes it: which one limits, and what helps."""
@@ -104,11 +111,14 @@ def bench_data(  # noqa: PLR0913  (what training takes that concerns its speed)
 
     found = verbs.bench_data(
         data,
+        recipe=recipe,
         cache=cache,
         cache_limit=flags.bytes_of(cache_limit),
         workers=workers,
         seconds=seconds,
         device=device,
+        train_list=train_list,
+        val_list=val_list,
         **flags.wishes(classes, ignore, labels, layout, masks),
         **changes_of(settings),
     )

@@ -93,9 +93,14 @@ class RecipeFlags:
 
 
 def changes_of(given: RecipeFlags | None) -> dict[str, Any]:
-    """Return the fields of the recipe that were given, as the values that the recipe takes."""
+    """Return the fields of the recipe that were given, as the values that the recipe takes.
+
+    Raises `ValueError` for words that are none of its values, and for flags that contradict one another.
+    """
     if given is None:
         return {}
+    if given.steps is not None and given.epochs is not None:
+        raise ValueError(f"both --steps {given.steps} and --epochs {given.epochs} came; give one, the run's length")
     values = {field.name: getattr(given, field.name) for field in fields(given)}
     read: dict[str, Callable[[Any], Any]] = {
         "pretrained": lambda text: {"true": True, "false": False}.get(text, text),
@@ -104,9 +109,15 @@ def changes_of(given: RecipeFlags | None) -> dict[str, Any]:
         "class_weights": flags.class_weights_of,
         "ema": flags.decay_of,
         "loss_weights": tuple,
-        "freeze": tuple,
+        "freeze": _parts_of,
     }
     return {name: read.get(name, _as_it_is)(value) for name, value in values.items() if value is not None}
+
+
+def _parts_of(words: list[str]) -> tuple[str, ...]:
+    if not words:
+        raise ValueError("--freeze needs the name of a part, such as encoder")
+    return tuple(words)
 
 
 def _as_it_is(value: Any) -> Any:

@@ -132,6 +132,8 @@ class Recipe:
             values = getattr(self, name)
             if isinstance(values, tuple) and values and not any(values):
                 raise ValueError(f"{name} {values} are all 0: nothing would be learnt")
+        if self.freeze_epochs and not self.freeze:
+            raise ValueError(f"freeze_epochs {self.freeze_epochs} came without freeze: name the parts, such as encoder")
         return self
 
 

@@ -40,14 +40,14 @@ class _Look:
 def fingerprint(dataset: Dataset, *, limit: int | None = None, progress: Progress | None = None) -> dict[str, Any]:
     """Return what the dataset holds, ready for JSON.
 
-    `layout`, `count` (of all pairs), `splits` (pairs of each), `sizes` (`minimum`, `median`, `maximum`, each (height,
-    width)), `channels`, `dtypes`, `classes` (`name`, `pixels`, `images`, and `share`, of the pixels that count; of the
-    training images alone `learnt`, the class's pixels, and `among`, all that count in the images that hold it),
-    `ignore_pixels`, `told` (what the folder itself says of its classes: `classes`, `values`, `ignore`), `samples` (a
-    checksum of the pixels of up to 16 images, by name), `sha256` (of names and file sizes), and of up to 200 evenly
-    spaced training images `mean` and `std` per channel, in stored units. `low` and `high` are the stored range: 0 and
-    255 for uint8, else the 0.5 and 99.5 percentiles. `limit` looks at no more pairs of each split than that, evenly
-    spaced.
+    `layout`, `count` (of all pairs), `splits` (pairs of each), `sizes` (`minimum`, `median`, `maximum`, each
+    (height, width)), `channels`, `dtypes`, `labels` (what masks hold: indices, colours or instances), `classes`
+    (`name`, `pixels`, `images`, and `share`, of the pixels that count; of the training images alone `learnt`, the
+    class's pixels, and `among`, all that count in the images that hold it), `ignore_pixels`, `told` (what the
+    folder itself says of its classes: `classes`, `values`, `ignore`), `samples` (a checksum of the pixels of up to
+    16 images, by name), `sha256` (of names and file sizes), and of up to 200 evenly spaced training images `mean`
+    and `std` per channel, in stored units. `low` and `high` are the stored range: 0 and 255 for uint8, else the 0.5
+    and 99.5 percentiles. `limit` looks at no more pairs of each split than that, evenly spaced.
 
     Raises `AtrousError` for a file that cannot be read. Source: the fingerprint of nnU-Net, Isensee et al. 2021.
     """
@@ -67,6 +67,7 @@ def fingerprint(dataset: Dataset, *, limit: int | None = None, progress: Progres
         },
         "channels": sorted({look.channels for look in looks}),
         "dtypes": sorted({look.dtype for look in looks}),
+        "labels": dataset.space.encoding,
         **_classes(dataset.space, looks, learnt=learnt),
         **_statistics([look for look in looks if look.measured is not None]),
         "told": {"classes": dataset.told.classes, "values": dataset.told.values, "ignore": dataset.told.ignore},

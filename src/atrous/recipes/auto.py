@@ -61,7 +61,7 @@ def planned(facts: Mapping[str, Any], machine: Machine, *, given: Mapping[str, A
         data={"train": data.train, "val": data.val, "size": list(data.size), "classes": len(data.names)},
         steps=steps,
         memory=needed,
-        notes=_notes(choices.recipe, data),
+        notes=_notes(data),
     )
 
 
@@ -78,11 +78,13 @@ def _checked(given: Mapping[str, Any], machine: Machine) -> dict[str, Any]:
 
 
 def _model(data: Data) -> str:
-    return "unet" if data.channels == 1 and data.train < _FEW else "deeplab_v3plus"
+    return "unet" if data.objects or (data.channels == 1 and data.train < _FEW) else "deeplab_v3plus"
 
 
 def _network(choices: Choices, data: Data, machine: Machine) -> None:
-    if choices.recipe.model == "unet":
+    if choices.recipe.model == "unet" and data.objects:
+        choices.note("model", "masks number objects: U-Net learns the gaps between them (its paper)")
+    elif choices.recipe.model == "unet":
         choices.note("model", f"{data.train} grey images: U-Net learnt from 30 (its paper)")
     else:
         choices.note("model", "the latest of the networks here, and sharp at edges by its decoder")
@@ -107,6 +109,8 @@ def _loss(choices: Choices, data: Data) -> None:
         choices.choose(
             "loss", "cross_entropy", f"no class is over {_DOMINATED:.0%} of the pixels ({name} {largest:.1%})"
         )
+    if data.objects and "cross_entropy" in choices.recipe.loss:
+        choices.choose("separation", 10.0, "U-Net's weight of the gaps, so that objects that touch stay apart")
     share, rarest = data.shares[data.rarest], data.names[data.rarest]
     if "dice" in choices.recipe.loss:
         choices.choose("class_weights", "none", "dice counts every class alike")
@@ -221,7 +225,7 @@ def _variation(choices: Choices, data: Data) -> None:
         choices.choose(
             "scale", (low, high), "near and far differ (the DeepLab papers)" if low < high else "its paper's"
         )
-    if data.channels == 1 and (few or choices.start.elastic):
+    if data.objects or (data.channels == 1 and (few or choices.start.elastic)):
         amount = float(max(1, round(10 * min(1.0, min(choices.recipe.crop) / 512))))
         choices.choose("elastic", amount, "tissue bends: U-Net's 10 pixels of 512")
     _where(choices, data)
@@ -246,11 +250,8 @@ def _where(choices: Choices, data: Data) -> None:
         choices.choose("crops", "anywhere", reason)
 
 
-def _notes(recipe: Recipe, data: Data) -> tuple[str, ...]:
+def _notes(data: Data) -> tuple[str, ...]:
     notes = []
-    if not recipe.pretrained and recipe.model != "unet" and data.channels == 3:
-        few = "; few images need it most" if data.train < 1000 else ""
-        notes.append(f"--pretrained would start from published ImageNet weights, a download, at a lower rate{few}")
     if data.unseen:
         many = ", ..." if len(data.unseen) > 5 else ""
         notes.append(f"no pixel of {', '.join(data.unseen[:5])}{many}: nothing can be learnt of it")

@@ -11,13 +11,16 @@ from atrous.contract import AtrousError
 
 _LEARNABLE = 3
 """In how many training images a class must be before anything is done for its sake."""
+_ALIKE = 0.01
+"""By what share channels may differ in mean and deviation and still be one, stored several times."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
     """A dataset in the numbers that a plan hangs on.
 
-    `size` is the median (height, width); `shares` are of the pixels that count, one per class, 0 for one never seen;
+    `channels` is 1 also where grey is stored in several, and `objects` says whether masks number them. `size` is the
+    median (height, width); `shares` are of the pixels that count, one per class, 0 for one never seen;
     `rarest` is the rarest class that at least 3 images show, and `middle` the median share over those. `within` are the
     classes' shares of the images that hold them, and `hidden` is the smallest of those classes there.
     """
@@ -26,6 +29,7 @@ class Data:
     val: int
     size: tuple[int, int]
     channels: int
+    objects: bool
     dtype: str
     names: tuple[str, ...]
     shares: tuple[float, ...]
@@ -69,7 +73,8 @@ def looked_at(facts: Mapping[str, Any]) -> Data:
         train=train,
         val=splits.get("val", 0),
         size=(max(1, int(sizes[0])), max(1, int(sizes[1]))),
-        channels=max(facts.get("channels") or [3]),
+        channels=1 if _is_grey(facts) else max(facts.get("channels") or [3]),
+        objects=facts.get("labels") == "instances",
         dtype=(facts.get("dtypes") or ["uint8"])[-1],
         names=tuple(str(each.get("name", index)) for index, each in enumerate(classes)),
         shares=shares,
@@ -78,6 +83,15 @@ def looked_at(facts: Mapping[str, Any]) -> Data:
         hidden=min(common, key=lambda index: within[index]),
         middle=median(shares[index] for index in common),
     )
+
+
+def _is_grey(facts: Mapping[str, Any]) -> bool:
+    """Return whether the channels but for a fourth, which is opaqueness, hold the same."""
+    channels = set(facts.get("channels") or [3])
+    colours = [(facts.get(name) or [])[:3] for name in ("mean", "std")]
+    if not channels <= {1, 3, 4} or any(len(values) != 3 for values in colours):
+        return False
+    return all(max(values) - min(values) <= _ALIKE * max(values) for values in colours)
 
 
 def _shares(classes: list[dict[str, Any]]) -> tuple[float, ...]:

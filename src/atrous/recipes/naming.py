@@ -12,6 +12,8 @@ from atrous.contract import Recipe
 from atrous.recipes.papers import TABLE
 from atrous.recipes.papers.cited import PaperRecipe
 
+_AUTO = "`atrous train DATA --recipe auto` works one out from the data and this machine, each choice with its reason."
+
 
 def named(name: str, *, start: str | Path | None = None) -> Recipe:
     """Return the paper's recipe of that name.
@@ -65,6 +67,8 @@ def paper(name: str) -> PaperRecipe:
     if name not in TABLE:
         near = get_close_matches(_plain(str(name)), plain, n=1)
         hint = f"did you mean {plain[near[0]]!r}? " if near else ""
+        if _plain(str(name)) == "auto":
+            raise ValueError(f"recipe {name!r} is no paper's. {_AUTO}")
         raise ValueError(f"recipe {name!r} is not known; {hint}`atrous recipes` lists all {len(TABLE)}")
     return TABLE[name]
 
@@ -80,8 +84,8 @@ def _plain(name: str) -> str:
 
 
 def listed() -> str:
-    """Return all recipes as text: under each source, their names and what they are."""
-    blocks = []
+    """Return all recipes as text: under each source, their names and what they are; auto comes first."""
+    blocks = [_AUTO]
     for source, rows in groupby(described(), key=lambda row: row["source"]):
         blocks.append("\n".join([f"{source}", *(f"  {row['name']:<36}{row['summary']}" for row in rows)]))
     return "\n\n".join(blocks)

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from atrous.runs.events import Epoch as Epoch
     from atrous.runs.events import Event as Event
     from atrous.runs.events import Note as Note
-    from atrous.runs.folder import can_be_resumed as can_be_resumed
     from atrous.runs.folder import claim as claim
     from atrous.runs.folder import resumed_recipe as resumed_recipe
+    from atrous.runs.folder import saved_in as saved_in
     from atrous.runs.interruption import interruptible as interruptible
     from atrous.runs.planning import plan as plan
     from atrous.runs.running import run as run
@@ -35,7 +35,7 @@ _NAMES = {
     "crops": ("needs_objects",),
     "datasets": ("data_of", "data_to_train_on", "pairs_in", "resumed_data"),
     "events": ("Epoch", "Event", "Note"),
-    "folder": ("can_be_resumed", "claim", "resumed_recipe"),
+    "folder": ("claim", "resumed_recipe", "saved_in"),
     "interruption": ("interruptible",),
     "planning": ("plan",),
     "running": ("run",),

@@ -209,7 +209,7 @@ def _warnings(course: Course, scores: Scores | None) -> Iterator[Note]:
     found = {
         "starving": starving(training.tally),
         "seen": never_seen(seen, course.config.space) if whole else None,
-        "one class": one_class(scores) if scores is not None else None,
+        "one class": one_class(scores, training.recipe) if scores is not None else None,
     }
     for name, note in found.items():
         if note is not None and name not in course.warned:

@@ -8,15 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from atrous.contract import AtrousError, LabelSpace
-from atrous.data import Dataset, Pair, open_dataset
+import numpy as np
+
+from atrous.contract import IGNORE, AtrousError, LabelSpace
+from atrous.data import Dataset, Pair, open_dataset, read_sample
 from atrous.data.dataset import dataset_in, splits_in, stored_split, with_spare
-from atrous.data.facts import identity, same_images, told_of
-from atrous.data.layouts import recognise
+from atrous.data.facts import every, identity, same_images, spaced, told_of
+from atrous.data.layouts import Found, recognise
 from atrous.data.names import composed
 from atrous.data.spaces import space_as_wished
 from atrous.data.wishes import CLASSES_FILE, Wishes, wished
 from atrous.store import model_folder, read_config, read_json
+
+_LOOKED_AT = 16
+"""Masks from which it is seen what a folder without names holds."""
 
 
 def data_of(
@@ -26,15 +31,17 @@ def data_of(
     space: LabelSpace | None = None,
     layout: str | None = None,
     masks: str | None = None,
+    model: Path | None = None,
 ) -> Dataset:
     """Open a folder with a run's classes, and with its split where the folder is the one it was trained on.
 
-    It still is that one when files of it were corrected or added; a warning says so. `layout` and `masks` say how the
-    folder is laid out, as in `open_dataset`.
+    It still is that one when files of it were corrected or added; a warning says so, and another where a folder of
+    other images seems to mean other classes. `layout` and `masks` say how the folder is laid out, as in
+    `open_dataset`. `model` is the one of the run's model folders that tells the classes, its best without it.
 
     Raises `AtrousError` as `open_dataset`, for other classes, and for a folder in which some of the images are missing.
     """
-    folder = model_folder(run)
+    folder = model_folder(run if model is None else model)
     config = read_config(folder)
     found = recognise(Path(data), layout=layout, masks=masks)
     wishes = wished(found.root, classes=None, ignore=None, labels=None, told=found.told)
@@ -42,22 +49,57 @@ def data_of(
     space = _as_written(wishes, space or config.space, found.root, run, told_of(facts))
     stored = next((path for path in (run / "split.json", folder.parent / "split.json") if path.is_file()), None)
     dataset = dataset_in(found, wishes, space=space)
-    if stored is None:
-        return dataset
+    own = _with_own_split(dataset, found, run, facts, stored) if stored is not None else None
+    if own is None and wishes.classes is None and wishes.values is None:
+        _warn_of_other_classes(dataset, run)
+    return own or dataset
+
+
+def _with_own_split(
+    dataset: Dataset, found: Found, run: Path, facts: Mapping[str, Any], stored: Path
+) -> Dataset | None:
+    """Return the dataset with the split that a run stored, None where it is not the one that it was trained on.
+
+    Raises `AtrousError` where some of the images are missing.
+    """
     split = _split(stored)
     everything = with_spare(found, dataset.splits)  # the run may have had lists of its own
     there = {pair.name for pairs in everything.values() for pair in pairs}
     stored_names = {name for names in split.values() for name in names}
     if stored_names <= there:
         same = replace(dataset, splits=stored_split(dataset.root, everything, split), made_split=False)
-        return same if _was_trained_on(same, facts, run) else dataset
+        return same if _was_trained_on(same, facts, run) else None
     if stored_names & there:
         missing = sorted(stored_names - there)
         raise AtrousError(
-            f"{data}: {len(missing)} of the {len(stored_names)} images that {run} was trained with are missing, "
-            f"first {missing[0]!r}; give the whole folder, or one of other images"
+            f"{dataset.root}: {len(missing)} of the {len(stored_names)} images that {run} was trained with are "
+            f"missing, first {missing[0]!r}; give the whole folder, or one of other images"
         )
-    return dataset
+    return None
+
+
+def _warn_of_other_classes(dataset: Dataset, run: Path) -> None:
+    """Say it where a few masks of a folder without names hold fewer classes than a model has.
+
+    Values that it does not have are an error, once such a mask is read.
+    """
+    pairs = [pair for pair in every(dataset) if pair.mask is not None]
+    present: set[int] = set()
+    try:
+        for pair in (looked_at := spaced(pairs, _LOOKED_AT)):
+            labels = read_sample(pair, dataset.space, instances=False).labels
+            present |= set() if labels is None else set(np.unique(labels).tolist()) - {IGNORE}
+    except AtrousError:
+        return
+    classes = len(dataset.space)
+    if present and max(present) < classes - 1:
+        held = ", ".join(str(dataset.space.values[index]) for index in sorted(present))
+        logging.getLogger("atrous").warning(
+            "%s: does not name its classes, and the %s hold the values %s, where %s has %d classes (%s): if they mean "
+            "others, the scores mean nothing; a %s with the names says what they are",
+            dataset.root, f"{len(looked_at)} masks looked at" if len(looked_at) > 1 else "mask", held, run, classes,
+            ", ".join(dataset.space.names[:4]) + (", ..." if classes > 4 else ""), CLASSES_FILE,
+        )  # fmt: skip
 
 
 def _split(path: Path) -> dict[str, list[str]]:
@@ -105,7 +147,8 @@ def resumed_data(out: Path, data: str | Path, **wishes: Any) -> Dataset:
     """
     layout: dict[str, Any] = {name: wishes.pop(name) for name in ("layout", "masks") if name in wishes}
     lists = {name: wishes.pop(f"{name}_list", None) for name in ("train", "val")}
-    dataset = data_of(out, data, **layout)
+    # A run that was never scored has no best/ yet, and goes on from last/ like any other.
+    dataset = data_of(out, data, **layout, model=out / "last" if (out / "last").is_dir() else None)
     split = _split(out / "split.json")
     names = {name: [pair.name for pair in pairs] for name, pairs in dataset.splits.items()}
     if names != split:

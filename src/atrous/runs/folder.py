@@ -31,22 +31,16 @@ def claim(out: Path, *, resume: bool, overwrite: bool) -> None:
     if resume and overwrite:
         raise ValueError("both resume and overwrite came; one goes on with the run, the other throws it away")
     if resume:
-        if not can_be_resumed(out):
-            anew = "--overwrite begins it anew" if _saved_in(out) else "without --resume it begins anew"
-            missing = f"(last/ is missing); {anew}" if is_run else "(no recipe.json)"
+        if not (settled(out / "last") / "config.json").is_file():
+            missing = "(last/ is missing); --overwrite begins it anew" if is_run else "(no recipe.json)"
             raise AtrousError(f"{out}: no run to resume {missing}")
-    elif is_run and _saved_in(out) and not overwrite:
+    elif is_run and saved_in(out) and not overwrite:
         raise AtrousError(f"{out}: holds a run already; --resume goes on with it, --overwrite throws it away")
     elif not is_run and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise AtrousError(f"{out}: is in the way and is not a run; choose another --out")
 
 
-def can_be_resumed(out: Path) -> bool:
-    """Return whether there is something of a run in `out` to go on with."""
-    return (settled(out / "last") / "config.json").is_file()
-
-
-def _saved_in(out: Path) -> bool:
+def saved_in(out: Path) -> bool:
     """Return whether anything that a run has learnt is in `out`, if only in part."""
     return any((out / name).exists() for name in ("last", "last.old", "best", "best.old", "log.jsonl"))
 
@@ -64,10 +58,9 @@ def resumed_recipe(out: Path, given: dict[str, Any]) -> Recipe:
         if value == was or (grows and value > was):
             continue
         flag = f"--{name.replace('_', '-')}"
+        before = f"without {flag}, not with" if was is None else f"with {flag} {was}, not"
         extra = f" ({name} may only grow)" if grows else ""
-        raise AtrousError(
-            f"{out}: the run was started with {flag} {was}, not {value}{extra}; leave {flag} out to resume"
-        )
+        raise AtrousError(f"{out}: the run was started {before} {value}{extra}; leave {flag} out to resume")
     return wanted
 
 

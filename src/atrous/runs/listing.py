@@ -58,12 +58,16 @@ class RunList:
 
     @property
     def repeated(self) -> tuple[str, ...]:
-        """A line for each set of finished runs of one recipe and other seeds: the mean and deviation of their best."""
+        """A line for each set of finished runs of one recipe and other seeds: the mean and deviation of their best.
+
+        A seed that was run again counts once.
+        """
         groups: dict[Any, list[RunSummary]] = defaultdict(list)
         for run in self.runs:
             if run.state == "finished" and run.recipe is not None and run.best_mean_iou is not None:
                 groups[run.scored_on, repr(replace(run.recipe, seed=0))].append(run)
-        return tuple(_spread(group) for group in groups.values() if len({_seed(run) for run in group}) > 1)
+        each = ([*{_seed(run): run for run in reversed(group)}.values()][::-1] for group in groups.values())
+        return tuple(_spread(group) for group in each if len(group) > 1)
 
     def as_json(self) -> dict[str, Any]:
         """Return plain numbers and words."""

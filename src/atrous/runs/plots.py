@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 CURVES = "curves.png"
 _BLUE, _RED, _GREY = "#1f5fa8", "#c0392b", "#7f8c8d"
 _NAMED = 12  # classes at either end that a legend names
+_ROOM = 1.08  # times the highest value is where a picture ends
 _MARKED = 30  # epochs whose points are still told apart
 
 Line = dict[str, Any]
@@ -83,7 +84,8 @@ def _draw_number(axes: Axes, lines: Sequence[Line], key: str, title: str) -> Non
         axes.text(0.5, 0.5, "not in the log", transform=axes.transAxes, ha="center", color="0.5")
         return
     axes.plot(_epochs(lines), values, color=_BLUE, linewidth=1.6, marker=_marker(lines), markersize=3)
-    axes.set_ylim(bottom=0)
+    highest = max(value for value in values if not math.isnan(value))
+    axes.set_ylim(0, _ROOM * highest if highest > 0 and math.isfinite(highest) else None)
 
 
 def _draw_scores(axes: Axes, lines: Sequence[Line]) -> None:

@@ -255,7 +255,7 @@ def _together(crops: Sequence[Batch]) -> Batch:
 
 
 def _alone(worker: int) -> None:
-    """Let a worker use one thread, the others belong to the network, and leave Ctrl-C to the process that started it."""
+    """Let a worker use one thread, since the others belong to the network, and leave Ctrl-C to what started it."""
     import cv2
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)

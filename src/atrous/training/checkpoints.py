@@ -71,9 +71,9 @@ def save_state(
 ) -> None:
     """Write optimiser, step and tally into `folder`, beside the weights they belong to.
 
-    `optimizer` is `state_of(training)`, taken now without it, and `seen` is `seen_by_all(training)`, without it what this
-    process saw; `trained` are the weights that the run goes on with, where those beside are not they: averaged ones, or
-    with measured statistics.
+    `optimizer` is `state_of(training)`, taken now without it, and `seen` is `seen_by_all(training)`, without it what
+    this process saw; `trained` are the weights that the run goes on with, where those beside are not they: averaged
+    ones, or with measured statistics.
     """
     state = state_of(training) if optimizer is None else optimizer
     tensors = {f"optimizer.{name}": each.detach().contiguous() for name, each in state.items() if _is_tensor(each)}

@@ -33,7 +33,10 @@ def freeze(net: nn.Module, names: Sequence[str]) -> tuple[nn.Parameter, ...]:
         part = _part(net, name)
         parameters = list(part.parameters()) if isinstance(part, nn.Module) else [part]
         if not parameters:
-            raise ValueError(f"{name!r} of {type(net).__name__} has no parameters, so nothing of it could be frozen")
+            raise ValueError(
+                f"{name!r} of {type(net).__name__} has no parameters, so nothing of it could be frozen; "
+                f"these have: {_listed(net)}"
+            )
         learning |= dict.fromkeys(parameter for parameter in parameters if parameter.requires_grad)
     for parameter in learning:
         parameter.requires_grad_(False)
@@ -83,8 +86,19 @@ def _part(net: nn.Module, name: str) -> nn.Module | nn.Parameter:
 
 
 def _unknown(net: nn.Module, name: str, parent: object, word: str, reached: str) -> str:
-    there = [part for part, _ in parent.named_children()] if isinstance(parent, nn.Module) else []
+    there = _with_parameters(parent) if isinstance(parent, nn.Module) else []
     near = get_close_matches(word, there, n=1)
     hint = f"; did you mean {'.'.join(filter(None, (reached, near[0])))!r}?" if near else ""
     listed = f"{f'{reached} has' if reached else 'its parts are'} {', '.join(there) or 'no parts'}"
     return f"{type(net).__name__} has no part {name!r}{hint} ({listed})"
+
+
+def _with_parameters(module: nn.Module) -> list[str]:
+    return [name for name, part in module.named_children() if next(part.parameters(), None) is not None]
+
+
+def _listed(net: nn.Module) -> str:
+    """Return the parts of a network, or of the one within it, that there is something to freeze of."""
+    while _with_parameters(net) == ["net"] and isinstance(inner := getattr(net, "net", None), nn.Module):
+        net = inner
+    return ", ".join(_with_parameters(net))

@@ -75,8 +75,8 @@ def prepared(
         raise ValueError(f"batch {recipe.batch} cannot be shared by {processes} processes: make it a multiple")
     if recipe.compile and recipe.freeze_epochs and processes > 1:
         raise ValueError(
-            f"--compile and --freeze-epochs {recipe.freeze_epochs} came for {processes} processes: what was compiled for "
-            "parts that are frozen cannot be thawed there; leave one of the two out, or take one process"
+            f"--compile and --freeze-epochs {recipe.freeze_epochs} came for {processes} processes: what was compiled "
+            "with frozen parts cannot be thawed there; leave one of the two out, or take one process"
         )
     if recipe.measure_norm and recipe.batch == processes:
         check_measurable(segmenter.net, _smallest(crops))

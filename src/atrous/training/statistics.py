@@ -82,8 +82,8 @@ def _measured_by(net: nn.Module, norms: dict[str, Any], batch: Tensor) -> dict[s
     measured = {name: norm for name, norm in norms.items() if passed.get(norm, False)}
     if not measured:
         raise ValueError(
-            f"a batch of {len(batch)} leaves every batch norm of {type(net).__name__} a single value per channel, which "
-            "has no variance: there is nothing to measure (--measure-norm); give a larger --batch or --crop"
+            f"a batch of {len(batch)} leaves every batch norm of {type(net).__name__} a single value per channel, "
+            "which has no variance: there is nothing to measure (--measure-norm); give a larger --batch or --crop"
         )
     return measured
 

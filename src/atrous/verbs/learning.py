@@ -69,10 +69,10 @@ def train(  # noqa: PLR0913  (what a run hangs on beside its recipe)
     listener = listener if listener is not None and is_main_process() else _silent
 
     def one(folder: Path, **more: Any) -> None:
-        exists, begun = (folder / "recipe.json").is_file(), runs.can_be_resumed(folder)
-        in_vain = resume and exists and not begun
+        exists = (folder / "recipe.json").is_file()
+        in_vain = resume and exists and not runs.saved_in(folder)
         again = resume and not in_vain and (exists or seeds is None)
-        runs.claim(folder, resume=again, overwrite=overwrite or in_vain)
+        runs.claim(folder, resume=again, overwrite=overwrite)
         if in_vain:
             listener(runs.Note(text=f"{folder}: was ended before anything was trained; it begins anew"))
         given = _given(recipe, {**changes, **more}, stored=folder if in_vain else None)
@@ -231,10 +231,10 @@ def _cached(dataset: Dataset, recipe: Recipe, cache: str | Path | None, limit: i
     return cached(cache, dataset.splits["train"], dataset.space, limit=limit, instances=needs_objects(recipe))
 
 
-def bench_data(
+def bench_data(  # noqa: PLR0913  (what `train` takes that concerns its speed)
     data: str | Path,
     *,
-    recipe: Recipe | None = None,
+    recipe: Recipe | str | None = None,
     device: str | None = None,
     workers: int | None = None,
     cache: str | Path | None = None,
@@ -245,6 +245,8 @@ def bench_data(
     labels: Any = None,
     layout: str | None = None,
     masks: str | None = None,
+    train_list: str | Path | None = None,
+    val_list: str | Path | None = None,
     **changes: Any,
 ) -> Feeding:
     """Time how fast a folder is read and augmented, and how fast the network takes it, and say which one limits.
@@ -258,12 +260,14 @@ def bench_data(
 
     _refuse_unknown(changes)
     wishes = {"classes": classes, "ignore": ignore, "labels": labels, "layout": layout, "masks": masks}
-    dataset = runs.data_to_train_on(data, **wishes)
-    chosen = _recipe(recipe, changes)
+    chosen = _recipe(recipe, changes) if recipe != "auto" else None  # before the images are looked at
+    dataset = runs.data_to_train_on(data, **wishes, train_list=train_list, val_list=val_list)
+    facts = fingerprint(dataset, limit=_LOOKED_AT)
+    chosen = chosen or runs.plan(facts, given=changes, device=device).recipe
     return runs.feeding(
         dataset,
         chosen,
-        facts=fingerprint(dataset, limit=_LOOKED_AT),
+        facts=facts,
         cache=_cached(dataset, chosen, cache, cache_limit),
         device=device,
         workers=workers,

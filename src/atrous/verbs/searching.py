@@ -81,6 +81,7 @@ def tune(  # noqa: PLR0913  (what a search hangs on beside its recipe)
 
     if recipe != "auto":
         planned(_recipe(recipe, changes), "")  # before the images are looked at, which takes its time
+    _refuse_both(changes, search)
     wishes = {"classes": classes, "ignore": ignore, "labels": labels, "layout": layout, "masks": masks}
     wishes |= {"train_list": train_list, "val_list": val_list}
     dataset, start, facts, _ = _started(data, out, recipe, changes, wishes, device)
@@ -141,6 +142,15 @@ def _command(data: str | Path, wishes: dict[str, Any]) -> str:
             many = isinstance(value, list | tuple)
             words += [f"--{name.replace('_', '-')}", ",".join(map(str, value)) if many else str(value)]
     return shlex.join(words)
+
+
+def _refuse_both(changes: dict[str, Any], search: Sequence[str]) -> None:
+    """Raise `ValueError` for a setting that is given and searched at once."""
+    for name in (text.partition("=")[0].strip() for text in search):
+        if name in changes:
+            raise ValueError(
+                f"{name} {changes[name]} came, and a search of it; leave one out: the search tries the recipe's first"
+            )
 
 
 def _refuse_launched() -> None:

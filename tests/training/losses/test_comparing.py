@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from atrous.training import compared, cross_entropy, dice
+from atrous.training import cross_entropy, dice
 from atrous.training.losses import Targets, mean_of, on_grid, resized
 
 
@@ -16,12 +16,18 @@ def labels_of(*shape, classes=4, seed=0):
     return torch.randint(0, classes, shape, generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
 
 
+def compared(logits, labels, **options):
+    """Return logits and labels on one grid."""
+    targets = on_grid(logits.shape[2:], Targets(labels), **options)
+    return resized(logits, targets, align_corners=options["align_corners"]), targets.labels
+
+
 @pytest.mark.parametrize("align", [False, True])
 def test_compared_on_the_labels_grid(align):
     logits, labels = drawn(1, 4, 5, 9), labels_of(1, 17, 33)
-    resized, same = compared(logits, labels, margin=0, align_corners=align, compare="resized")
+    enlarged, same = compared(logits, labels, margin=0, align_corners=align, compare="resized")
     expected = F.interpolate(logits, (17, 33), mode="bilinear", align_corners=align)
-    torch.testing.assert_close(resized, expected, rtol=0, atol=0)
+    torch.testing.assert_close(enlarged, expected, rtol=0, atol=0)
     assert same is labels
 
 
@@ -53,17 +59,6 @@ def test_weights_follow_their_labels():
         assert targets.weights.dtype == torch.float32
         torch.testing.assert_close(targets.weights, targets.labels.float(), rtol=0, atol=0)
         assert targets.labels.shape[1:] == ((3, 7) if shape == (3, 7) and compare == "grid" else (14, 30))
-
-
-def test_the_labels_grid_needs_no_logits():
-    logits, labels = drawn(1, 4, 5, 9), labels_of(1, 17, 33)
-    for compare in ("grid", "resized"):
-        words = {"align_corners": True, "compare": compare}
-        targets = on_grid((5, 9), Targets(labels), margin=0, **words)
-        both = compared(logits, labels, margin=0, **words)
-        assert resized(logits, targets, align_corners=True).shape[2:] == targets.labels.shape[1:]
-        torch.testing.assert_close(resized(logits, targets, align_corners=True), both[0], rtol=0, atol=0)
-        torch.testing.assert_close(targets.labels, both[1], rtol=0, atol=0)
 
 
 def test_resized_logits_are_float32():

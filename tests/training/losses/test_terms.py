@@ -168,3 +168,13 @@ def test_every_loss_has_a_mean_for_users():
 def test_class_weights_are_one_per_class():
     with pytest.raises(ValueError, match=r"class_weights of shape \(4,\) came; give one for each of 3 classes"):
         terms_of(Recipe(), classes=3, class_weights=WEIGHTS)
+
+
+def test_with_a_separation_only_regions_are_given_the_weights_of_classes():
+    labels = torch.tensor([[[0, 0, 1, 1]]], dtype=torch.uint8)
+    logits = torch.tensor([3.0, 0.0]).reshape(1, 2, 1, 1).expand(1, 2, 1, 4)
+    targets, weights = Targets(labels, torch.ones(1, 1, 4)), torch.tensor([0.0, 1.0])
+    options = {"classes": 2, "class_weights": weights}
+    for loss, same in (("dice", True), ("lovasz", True), ("cross_entropy", False), ("focal", False)):
+        (apart,), (within,) = (terms_of(Recipe(loss=loss, separation=each), **options) for each in (0, 10))
+        assert torch.equal(apart.total(logits, targets), within.total(logits, targets)) is same, loss
