@@ -129,7 +129,7 @@ def test_mirrored_is_numpys_reflection(side, before, after):
         ({"seed": -1}, "(?s)seed.*greater than or equal to 0"),
         ({"precision": "half"}, "'auto', 'float32', 'bfloat16' or 'float16'"),
         ({"compare": "both"}, "'resized' or 'grid'"),
-        ({"augment": "heavy"}, "'none', 'light' or 'strong'"),
+        ({"augment": "heavy"}, "'none', 'flip', 'light' or 'strong'"),
         ({"crops": "middle"}, "'anywhere', 'balanced' or 'foreground'"),
         ({"elastic": -1}, "(?s)elastic.*greater than or equal to 0"),
         ({"mosaic": 1.5}, "(?s)mosaic.*less than or equal to 1"),

@@ -133,6 +133,14 @@ def test_curves_of_old_and_unscored_logs(tmp_path):
     assert (tmp_path / "curves.png").is_file()
 
 
+def test_there_is_room_above_the_first_loss():
+    from matplotlib.figure import Figure
+
+    axes = Figure().subplots()
+    plots._draw_number(axes, [{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 0.99}], "loss", "loss")
+    assert axes.get_ylim() == (0, pytest.approx(1.08))
+
+
 def test_what_cannot_be_drawn_on_white_paper(out):
     assert plots._looks(0, 4, SPACE) == ("road", pytest.approx((0.7, 0.7, 0.7)))
     assert [plots._looks(index, 4, SPACE)[0] for index in (1, 2, 3)] == [" _car", "class 2", r"\$x\$"]

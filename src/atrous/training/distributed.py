@@ -75,7 +75,7 @@ def synchronised(net: nn.Module) -> nn.Module:
 
     timm's batch norms, which carry an activation, keep it; PyTorch's own conversion would lose it.
     """
-    from timm.layers import convert_sync_batchnorm
+    from timm.layers.norm_act import convert_sync_batchnorm
 
     return cast(nn.Module, convert_sync_batchnorm(net))
 

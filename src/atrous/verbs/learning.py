@@ -120,14 +120,15 @@ def _given(recipe: Recipe | str | None, changes: dict[str, Any], *, stored: Path
     if not isinstance(start, str) or not Path(start).is_dir() or not (recipe is None or isinstance(recipe, str)):
         return changes
     config = read_config(model_folder(start))
-    found = {name: config.options[name] for name in ("encoder", "output_stride", "width") if name in config.options}
+    told = config.options
+    found: dict[str, Any] = {name: told[name] for name in ("encoder", "output_stride", "width") if name in told}
     if isinstance(recipe, str) and recipe != "auto":  # a paper's, whose stages are of different networks
         found = {"width": found["width"]} if "width" in found else {}
     elif changes.get("model", config.model) != config.model:
         return changes
     else:
         own = {"in_channels", "pretrained", *found}
-        found |= {"model": config.model, "options": {k: v for k, v in config.options.items() if k not in own}}
+        found |= {"model": config.model, "options": {name: told[name] for name in told if name not in own}}
     return {**found, **changes}
 
 
