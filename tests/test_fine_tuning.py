@@ -166,9 +166,9 @@ def test_a_frozen_trunk_does_not_change_until_it_learns(street: Path, model: Pat
     verbs.train(street, out=out, resume=True, **OPTIONS)
     second = load_file(out / "last" / "model.safetensors")
     changed = {name for name in trunk if not torch.equal(first[name], second[name])}
-    # A scale that is 1 may stay so: its step can be smaller than what a float of that size tells apart.
-    filters = {name for name in trunk if start[name].ndim == 4}
-    assert changed >= filters if epochs else not changed
+    # Not all of them: a scale of 1 may be as it was, where its step is less than float32 tells.
+    learning = {name for name in trunk if ".conv" in name or name.endswith(("running_mean", "num_batches_tracked"))}
+    assert changed >= learning if epochs else not changed
 
 
 @pytest.mark.parametrize("changes", [{"freeze_epochs": 1}, {"ema": 0.9, "freeze_norm": True}])

@@ -341,3 +341,10 @@ def test_the_command_refuses_what_there_is_not(run):
     code, out, err = run("recipes", "unet_isbie")
     assert (code, out) == (2, "")
     assert err == "atrous: recipe 'unet_isbie' is not known; did you mean 'unet_isbi'? `atrous recipes` lists all 33\n"
+
+
+def test_epochs_that_are_given_take_the_place_of_a_recipes_steps():
+    from atrous.verbs.learning import _recipe
+
+    assert _recipe("unet_isbi", {"epochs": 3}).steps is None
+    assert _recipe("unet_isbi", {"steps": 7}).steps == 7

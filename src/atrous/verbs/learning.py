@@ -212,6 +212,8 @@ def _recipe(recipe: Recipe | str | None, changes: dict[str, Any]) -> Recipe:
     """Return a recipe, that of the model without one, with changes; the options of its network are completed."""
     from atrous import recipes
 
+    if "epochs" in changes:
+        changes = {"steps": None, **changes}  # in place of a recipe's own
     if isinstance(recipe, str):
         start = changes.get("pretrained")
         recipe = recipes.named(recipe, start=start if isinstance(start, str) else None)
