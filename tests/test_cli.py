@@ -61,9 +61,8 @@ def test_version_is_printed(run: Run) -> None:
 def test_every_field_of_the_recipe_is_a_flag() -> None:
     from atrous.cli.recipe_flags import RecipeFlags
 
-    assert [field.name for field in dataclasses.fields(Recipe)] == [
-        field.name for field in dataclasses.fields(RecipeFlags)
-    ]
+    recipe, flags = ({field.name for field in dataclasses.fields(kind)} for kind in (Recipe, RecipeFlags))
+    assert recipe == flags
 
 
 def test_train_writes_a_run_and_says_what_is_next(trained: Path, street: Path) -> None:

@@ -394,8 +394,8 @@ def test_crf_tune_stores_what_crf_takes(street: Path, trained: Path) -> None:
     both = atrous.evaluate(trained, street, crf=True, device="cpu")
     assert isinstance(both, Comparison)
     assert str(both.note).startswith("2 of these 3 images")
-    names = {path.name for path in trained.iterdir()}
-    assert names == {"best", "last", "recipe.json", "split.json", "log.jsonl", "events", "crf.json"}
+    assert "crf.json" in {path.name for path in trained.iterdir()}
+    assert not list(trained.glob("*/crf.json"))
 
 
 def test_crf_tune_from_the_command_line(
@@ -470,7 +470,7 @@ def test_masks_and_strokes_refuse_what_a_refiner_must_not_return() -> None:
 
 
 def test_imported_weights_that_were_tuned_can_be_imported_again(trained: Path, tmp_path: Path) -> None:
-    from atrous.verbs.learning import _refuse_in_the_way
+    from atrous.verbs.importing import _refuse_in_the_way
 
     segmenter, config = open_model(trained)
     save_model(tmp_path / "model", segmenter, replace(config, recipe=None))

@@ -20,6 +20,8 @@ from atrous.contract.nouns import (
 )
 from atrous.contract.recipe import LOSSES, Recipe, loss_terms
 
+AtrousError.__module__ = __name__  # what a traceback calls it
+
 __all__ = [
     "IGNORE",
     "LOSSES",
