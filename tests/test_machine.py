@@ -99,6 +99,7 @@ def test_half_precision_keeps_less():
     assert tensors(replace(wide, precision="bfloat16")) < 0.8 * tensors(wide)
 
 
+@pytest.mark.slow
 def test_weights_gradients_and_momentum_are_counted():
     from atrous.models import build
 
@@ -112,6 +113,7 @@ def test_weights_gradients_and_momentum_are_counted():
     assert tensors(replace(tiny, ema=0.9)) - tensors(tiny) == pytest.approx(1.1 * weights, rel=0.05)
 
 
+@pytest.mark.slow
 def test_losses_of_regions_and_larger_crops_take_more():
     many = {**FACTS, "classes": [{}] * 60}
     plain = tensors(SMALL, many)

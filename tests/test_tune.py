@@ -64,6 +64,7 @@ def test_the_command_goes_on_and_prints_what_was_found(run: Run, street: Path, t
     assert f"atrous train {street} --model deeplab_v3plus" in (out / "report.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_trial_whose_loss_is_no_number_is_a_failed_one(street: Path, tmp_path: Path) -> None:
     found = atrous.tune(
         street, out=tmp_path / "out", trials=2, search=["momentum=0.1,0.9"], recipe=None,
