@@ -157,9 +157,11 @@ def _row_json(row: Row) -> dict[str, Any]:
 
 
 def settings_of(row: Row) -> str:
+    """Return the settings of a trial as a table shows them, and why it failed."""
     text = ", ".join(f"{name} {word(value)}" for name, value in row.settings.items())
     return f"{text}; {row.error}" if row.error else text
 
 
 def percent(value: float | None) -> str:
+    """Return a share in per cent, nothing for none."""
     return "" if value is None else f"{100 * value:.2f}"
