@@ -150,18 +150,31 @@ def _started(
     device: str | None,
 ) -> tuple[Dataset, Recipe, dict[str, Any], Plan | None]:
     """Return what a new run is trained on, by what recipe, the data's fingerprint, and the plan where one was made."""
-    from atrous import runs
     from atrous.contract import AtrousError
-    from atrous.data.facts import fingerprint
 
     if Path(data).resolve().is_relative_to(out.resolve()):
         raise AtrousError(f"{data}: lies inside the run's folder {out}; choose another --out")
-    if recipe != "auto":
-        chosen = _recipe(recipe, changes)  # before the images are looked at, which takes its time
-        dataset = runs.data_to_train_on(data, **wishes)
-        return dataset, chosen, fingerprint(dataset), None
+    return _looked_at(data, recipe, changes, wishes, device)
+
+
+def _looked_at(
+    data: str | Path,
+    recipe: Recipe | str | None,
+    changes: dict[str, Any],
+    wishes: dict[str, Any],
+    device: str | None,
+    *,
+    limit: int | None = None,
+) -> tuple[Dataset, Recipe, dict[str, Any], Plan | None]:
+    """Return a dataset, the recipe for it, its fingerprint of up to `limit` images a split, and the plan for `auto`."""
+    from atrous import runs
+    from atrous.data.facts import fingerprint
+
+    chosen = _recipe(recipe, changes) if recipe != "auto" else None  # before the images are looked at: that takes time
     dataset = runs.data_to_train_on(data, **wishes)
-    facts = fingerprint(dataset)
+    facts = fingerprint(dataset, limit=limit)
+    if chosen is not None:
+        return dataset, chosen, facts, None
     plan = runs.plan(facts, given=changes, device=device)
     return dataset, plan.recipe, facts, plan
 
@@ -259,14 +272,11 @@ def bench_data(  # noqa: PLR0913  (what `train` takes that concerns its speed)
     Raises `AtrousError` for data that cannot be trained on, `ValueError` for a recipe that cannot be.
     """
     from atrous import runs
-    from atrous.data.facts import fingerprint
 
     _refuse_unknown(changes)
     wishes = {"classes": classes, "ignore": ignore, "labels": labels, "layout": layout, "masks": masks}
-    chosen = _recipe(recipe, changes) if recipe != "auto" else None  # before the images are looked at
-    dataset = runs.data_to_train_on(data, **wishes, train_list=train_list, val_list=val_list)
-    facts = fingerprint(dataset, limit=_LOOKED_AT)
-    chosen = chosen or runs.plan(facts, given=changes, device=device).recipe
+    wishes |= {"train_list": train_list, "val_list": val_list}
+    dataset, chosen, facts, _ = _looked_at(data, recipe, changes, wishes, device, limit=_LOOKED_AT)
     return runs.feeding(
         dataset,
         chosen,
@@ -327,9 +337,7 @@ def lr_find(  # noqa: PLR0913  (what a run hangs on, and where to search)
     Raises what `train` does, `ValueError` for fewer than 20 steps, for rates that are none and for a plot's suffix that
     is not known, and `AtrousError` for a plot without matplotlib.
     """
-    from atrous import runs
     from atrous.console import is_main_process
-    from atrous.data.facts import fingerprint
     from atrous.data.writers import check_figure
     from atrous.runs.finding import found_rate
     from atrous.runs.finding_plot import write_rates
@@ -337,11 +345,9 @@ def lr_find(  # noqa: PLR0913  (what a run hangs on, and where to search)
     _refuse_unknown(changes)
     if plot is not None:
         check_figure(plot)
-    chosen = _recipe(recipe, changes) if recipe != "auto" else None  # before the images are looked at
     wishes = {"classes": classes, "ignore": ignore, "labels": labels, "layout": layout, "masks": masks}
-    dataset = runs.data_to_train_on(data, **wishes, train_list=train_list, val_list=val_list)
-    facts = fingerprint(dataset)
-    chosen = chosen or runs.plan(facts, given=changes, device=device).recipe
+    wishes |= {"train_list": train_list, "val_list": val_list}
+    dataset, chosen, facts, _ = _looked_at(data, recipe, changes, wishes, device)
     found = found_rate(
         dataset,
         chosen,
