@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atrous.contract import LabelSpace
-from atrous.draw import colourise, contact_sheet, displayed, overlay
+from atrous.draw import background, colourise, contact_sheet, displayed, overlay
 
 SPACE = LabelSpace(names=("road", "car", "tree"), colours=((200, 0, 100), (0, 250, 50), (10, 20, 30)))
 
@@ -49,6 +49,36 @@ def test_overlay_blends_inside_darkens_borders_and_leaves_ignored_pixels() -> No
         [20, 130, 42],
         [100, 100, 100],
     ]
+
+
+@pytest.mark.parametrize("name", ["background", "_background_", "BG", " Void ", "unlabeled"])
+def test_background_is_known_by_its_name_wherever_it_stands(name: str) -> None:
+    assert background(LabelSpace(names=("road", name, "car"))) == 1
+    assert background(LabelSpace(names=("sky", "building", "car background"))) is None
+
+
+def test_background_shows_the_image_and_objects_keep_borders_of_their_own() -> None:
+    space = LabelSpace(names=("background", "cell"), colours=((255, 255, 255), (200, 0, 100)))
+    image = np.random.default_rng(2).integers(0, 256, (9, 80, 3), dtype=np.uint8)
+    labels = np.zeros((9, 80), np.uint8)
+    labels[2:7, 10:20] = 1
+    drawn = overlay(image, labels, space)
+    np.testing.assert_array_equal(drawn[:9][labels == 0], image[labels == 0])
+    firm = (0.55 * 0.8 * np.array([200, 0, 100]) + 0.2 * image).round().astype(np.uint8)
+    border = labels == 1
+    border[3:6, 11:19] = False
+    np.testing.assert_array_equal(drawn[:9][border], firm[border])
+    assert (drawn[3:6, 11:19] != firm[3:6, 11:19]).any(-1).all()
+    assert not (drawn[9:] == (255, 255, 255)).all(-1).any()
+    assert overlay(image, labels * 0, space).shape == (9, 80, 3)
+
+
+def test_limits_show_pictures_alike() -> None:
+    first, second = np.array([[0, 50]], np.int16), np.array([[50, 300]], np.int16)
+    assert displayed(first, limits=(0, 100))[..., 0].tolist() == [[0, 128]]
+    assert displayed(second, limits=(0, 100))[..., 0].tolist() == [[128, 255]]
+    assert displayed(np.array([[10]], np.uint8), limits=(0, 20))[..., 0].tolist() == [[128]]
+    assert displayed(np.array([[np.nan, 5.0]]), limits=(0, 5))[..., 0].tolist() == [[0, 255]]
 
 
 def test_strength_runs_from_the_image_to_the_colours() -> None:

@@ -21,6 +21,7 @@ TORCH_FREE = {
     "evaluation",
     "prediction",
     "draw",
+    "pages",
     "serving",
     "store",
     "recipes",
@@ -89,7 +90,7 @@ def test_no_module_has_the_name_of_a_function_or_a_vague_one() -> None:
 
 
 def test_table_is_whole() -> None:
-    assert TABLE["data"] == ({"_core", "draw"}, set())
+    assert TABLE["data"] == ({"_core", "draw", "pages"}, set())
     assert TABLE["store"] == ({"data", "prediction"}, {"models"})
     assert "tuning" in TABLE["verbs"][1]
     assert "cli" not in TABLE["verbs"][1]

@@ -118,7 +118,7 @@ POINTS = {
     "the middle of the second epoch": BY_LISTENER,
     "the weights of last": At(*MODEL, nth=2, after=lambda tensors, path: halved(path), matters=of("last")),
     "the state of last": At(*STATE, nth=2, after=lambda tensors, path: halved(path)),
-    "the settings of last": At("atrous.store", "write_json", nth=2, before=kill),
+    "the settings of last": At("atrous.store.folders", "write_json", nth=2, before=kill),
     "between the moves of last": At(*RENAME, after=kill, matters=goes_to("last.old")),
     "between the moves of the last last": At(*RENAME, nth=2, after=kill, matters=goes_to("last.old")),
     "the old last half removed": At("shutil", "rmtree", before=one_file_less, matters=is_there("last.old")),

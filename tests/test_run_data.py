@@ -13,7 +13,7 @@ from atrous.contract import AtrousError, Preprocessing, Recipe
 from atrous.data import open_dataset, read_sample
 from atrous.data.facts import fingerprint
 from atrous.runs import data_of, resumed_data
-from atrous.store import Config, _config_json, write_json
+from atrous.store import Config, config_json, write_json
 
 SQUARE = [[3, 2], [7, 2], [7, 5], [3, 5]]
 RECIPE = Recipe(encoder="resnet18", width=1 / 8, crop=33, batch=2, epochs=1, learning_rate=0.02, warm_up=0)
@@ -54,7 +54,7 @@ def run_on(out, dataset, *, told=True, split=None):
         fingerprint=facts,
     )  # fmt: skip
     (out / "best").mkdir(parents=True)
-    write_json(out / "best" / "config.json", _config_json(config))
+    write_json(out / "best" / "config.json", config_json(config))
     stored = {name: [pair.name for pair in pairs] for name, pairs in dataset.splits.items()}
     write_json(out / "split.json", split or stored)
     return out
@@ -144,7 +144,7 @@ def test_a_run_that_was_never_scored_is_resumed_without_a_word_of_best(tmp_path,
 def test_train_evaluate_and_resume_with_names_of_its_own(tmp_path):
     root = shapes(tmp_path / "a", "car", "person", "car", "person", size=(36, 40))
     out = verbs.train(root, out=tmp_path / "run", recipe=RECIPE, classes=["ground", "auto", "mensch"], **OPTIONS)
-    assert verbs.evaluate(out, root, device="cpu").space.names == ("ground", "auto", "mensch")
+    assert verbs.evaluate(out, root, device="cpu").scores.space.names == ("ground", "auto", "mensch")
     verbs.train(root, out=out, resume=True, epochs=2, **OPTIONS)
     with pytest.raises(AtrousError, match="the classes are _background_, bus, truck, and"):
         verbs.evaluate(out, shapes(tmp_path / "b", "bus", "truck"), device="cpu")

@@ -8,7 +8,7 @@ import pytest
 from atrous.contract import AtrousError, Preprocessing
 from atrous.data import fingerprint, write_image
 from atrous.runs import data_of, data_to_train_on, resumed_data
-from atrous.store import Config, _config_json, write_json
+from atrous.store import Config, config_json, write_json
 
 LISTS = {"train": "ab", "val": "cd"}
 
@@ -32,7 +32,7 @@ def run_on(out, dataset):
         fingerprint=fingerprint(dataset),
     )  # fmt: skip
     (out / "best").mkdir(parents=True)
-    write_json(out / "best" / "config.json", _config_json(config))
+    write_json(out / "best" / "config.json", config_json(config))
     write_json(out / "split.json", {name: [pair.name for pair in pairs] for name, pairs in dataset.splits.items()})
     return out
 

@@ -84,7 +84,7 @@ def test_the_folder_says_how_its_masks_are_written(street: Path, run: Path, tmp_
     classes["ignore"] = 2
     classes["values"] = [0, 1, 200, 3, 4, 5, 6, 7]
     (copy / "classes.json").write_text(json.dumps(classes))
-    plain, other = atrous.evaluate(run, street), atrous.evaluate(run, copy)
+    plain, other = atrous.evaluate(run, street).scores, atrous.evaluate(run, copy).scores
     assert plain.confusion[2].sum() > 0
     assert other.confusion[2].sum() == 0
     np.testing.assert_array_equal(np.delete(plain.confusion, 2, 0), np.delete(other.confusion, 2, 0))
@@ -95,7 +95,7 @@ def test_a_split_is_that_of_the_same_files_only(run: Path, tmp_path: Path) -> No
     for kind in ("images", "masks"):
         for name in ("0000", "0001"):
             shutil.copy(other / kind / "val" / f"{name}.png", other / kind / "val" / f"9{name}.png")
-    assert atrous.evaluate(run, other).images == 4
+    assert atrous.evaluate(run, other).scores.images == 4
 
 
 @pytest.mark.parametrize(

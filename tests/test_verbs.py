@@ -86,7 +86,7 @@ def test_load_is_a_scorer_in_evaluation_mode(run):
 
 def test_evaluate_takes_the_stored_split(run, tmp_path):
     root = labelled(tmp_path, "abcde")
-    scores = atrous.evaluate(run, root, device="cpu")
+    scores = atrous.evaluate(run, root, device="cpu").scores
     assert scores.images == 2
     assert scores.confusion.sum() == 2 * 20 * 24
     segmenter = atrous.load(run, device="cpu")
@@ -95,15 +95,15 @@ def test_evaluate_takes_the_stored_split(run, tmp_path):
         labels = atrous.predict(segmenter, picture(20, 24, 3, seed=index)).labels
         np.add.at(expected, (picture(20, 24, seed=index) % 2, labels), 1)
     np.testing.assert_array_equal(scores.confusion, expected)
-    assert atrous.evaluate(run / "best", root, device="cpu").confusion.tolist() == expected.tolist()
+    assert atrous.evaluate(run / "best", root, device="cpu").scores.confusion.tolist() == expected.tolist()
     with pytest.raises(AtrousError, match=r"no images in the split 'test'; there are train \(2\), val \(2\)"):
         atrous.evaluate(run, root, split="test")
 
 
 def test_evaluate_of_other_images_takes_their_own_split(run, tmp_path):
     root = labelled(labelled(tmp_path, "xyz", split="val"), "uv", split="train")
-    assert atrous.evaluate(run, root, device="cpu").images == 3
-    assert atrous.evaluate(run, root, split="train", device="cpu").images == 2
+    assert atrous.evaluate(run, root, device="cpu").scores.images == 3
+    assert atrous.evaluate(run, root, split="train", device="cpu").scores.images == 2
 
 
 def test_evaluate_of_part_of_the_data(run, tmp_path):

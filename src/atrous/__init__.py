@@ -10,11 +10,15 @@ from typing import Any
 __version__ = version("atrous")
 
 _VERBS = (
+    "bench",
     "bench_data",
+    "compare",
     "convert",
     "crf_tune",
     "describe",
     "evaluate",
+    "evaluate_masks",
+    "export",
     "import_weights",
     "inspect",
     "list_runs",
@@ -32,6 +36,7 @@ _ROOMS = (
     "data",
     "describing",
     "evaluation",
+    "exporting",
     "foreign",
     "layers",
     "models",

@@ -16,12 +16,24 @@ from PIL import Image, ImageDraw, ImageFont
 
 from atrous.contract import IGNORE, LabelSpace
 
-__all__ = ["colourise", "contact_sheet", "displayed", "overlay"]
+__all__ = ["background", "colourise", "contact_sheet", "displayed", "legend_of", "overlay"]
 
 Picture = NDArray[np.uint8]
 
 _NARROWEST_LEGEND = 64
 _PAPER, _INK, _EDGE = (250, 250, 250), (32, 32, 32), (120, 120, 120)
+_BACKGROUND = frozenset({"background", "_background_", "bg", "void", "unlabeled", "unlabelled"})
+
+
+def background(space: LabelSpace) -> int | None:
+    """Return the first class whose name says that nothing is there, in any letters; None where there is none.
+
+    Such names are background, bg, void, unlabelled.
+
+    >>> background(LabelSpace(names=("road", "Background"))), background(LabelSpace(names=("road",)))
+    (1, None)
+    """
+    return next((label for label, name in enumerate(space.names) if name.strip().lower() in _BACKGROUND), None)
 
 
 def colourise(labels: NDArray[Any], space: LabelSpace) -> Picture:
@@ -41,8 +53,8 @@ def overlay(
     """Return the image under its class colours, with thin darker borders, and a legend of the classes present below.
 
     `image` is what `displayed` takes. `strength` runs from 0 (only the image) to 1 (only the colours). Ignored pixels
-    show the image as it is. The picture is the first h rows, at its own size; the legend adds rows below, and is left
-    out where the picture is narrower than 64 pixels or no class is present.
+    and those of the `background` show the image as it is. The picture is the first h rows, at its own size; the legend
+    adds rows below, and is left out where the picture is narrower than 64 pixels or no other class is present.
 
     Raises `ValueError` when image and labels differ in size, a label is neither a class nor 255, or strength is
     outside 0..1.
@@ -60,26 +72,35 @@ def overlay(
             f"the image is {_size(picture)} and the labels are {_size(labels)} (height x width); they must be the "
             "same. Resize the labels with nearest-neighbour interpolation, or pass the image they were made for."
         )
-    colours = _palette(space)
-    blend = np.asarray(cv2.addWeighted(picture, 1 - strength, colours[labels], strength, 0), dtype=np.uint8)
-    border = _borders(labels)
-    firm = min(1.6 * strength, 1.0)
-    darker = (colours[labels[border]] * 0.55 * firm + picture[border] * (1 - firm)).round()
-    blend[border] = darker.astype(np.uint8)
-    ignored = labels == IGNORE
-    blend[ignored] = picture[ignored]
-    present = [index for index in np.unique(labels).tolist() if index != IGNORE]
+    bare = (IGNORE, background(space))
+    blend = _tinted(picture, labels, _palette(space), strength, bare)
+    present = [index for index in np.unique(labels).tolist() if index not in bare]
     if not legend or not present or labels.shape[1] < _NARROWEST_LEGEND:
         return blend
     return np.vstack([blend, _legend(present, space, labels.shape[1])])
 
 
-def displayed(image: NDArray[Any]) -> Picture:
+def _tinted(
+    picture: Picture, labels: NDArray[np.uint8], colours: Picture, strength: float, bare: Sequence[int | None]
+) -> Picture:
+    """Return the picture under the colours of all labels but those of `bare`."""
+    blend = np.asarray(cv2.addWeighted(picture, 1 - strength, colours[labels], strength, 0), dtype=np.uint8)
+    empty = np.isin(labels, [label for label in bare if label is not None])
+    border = _borders(labels, empty)
+    firm = min(1.6 * strength, 1.0)
+    darker = (colours[labels[border]] * 0.55 * firm + picture[border] * (1 - firm)).round()
+    blend[border] = darker.astype(np.uint8)
+    blend[empty] = picture[empty]
+    return blend
+
+
+def displayed(image: NDArray[Any], *, limits: tuple[float, float] | None = None) -> Picture:
     """Return any image as (h, w, 3) uint8 RGB for looking at.
 
     `image` is (h, w) or (h, w, c): one or two channels are shown as grey (the first), more by the first three. uint8
     is shown as stored; other depths are stretched from their 0.5th to their 99.5th percentile over the channels shown,
-    a constant image is mid-grey and values that are not finite are black.
+    a constant image is mid-grey and values that are not finite are black. `limits` are the values that become black
+    and white instead, of any depth, for pictures that are to be seen alike, as the slices of a volume.
 
     Raises `ValueError` for another number of axes, an empty image, or values that are not real numbers.
 
@@ -93,9 +114,23 @@ def displayed(image: NDArray[Any]) -> Picture:
         raise ValueError(f"an image of {image.dtype} came; booleans, integers and floating-point numbers can be shown")
     channels = image[..., None] if image.ndim == 2 else image
     channels = channels[..., :3] if channels.shape[-1] >= 3 else channels[..., :1]
-    if channels.dtype != np.uint8:
-        channels = _stretched(channels)
+    if limits is not None or channels.dtype != np.uint8:
+        channels = _stretched(channels, limits)
     return np.array(np.broadcast_to(channels, (*image.shape[:2], 3)))
+
+
+def legend_of(space: LabelSpace, width: int) -> Picture:
+    """Return the legend of all classes but the `background`, as `overlay` puts it below pictures of this width.
+
+    It has no rows where there is no such class, or the width is below 64 pixels.
+
+    >>> legend_of(LabelSpace(names=("road", "car")), 200).shape[1:]
+    (200, 3)
+    """
+    classes = [index for index in range(len(space)) if index != background(space)]
+    if not classes or width < _NARROWEST_LEGEND:
+        return np.zeros((0, width, 3), np.uint8)
+    return _legend(classes, space, width)
 
 
 def contact_sheet(
@@ -158,12 +193,12 @@ def _size(array: NDArray[Any]) -> str:
     return f"{array.shape[0]} x {array.shape[1]}"
 
 
-def _stretched(channels: NDArray[Any]) -> Picture:
+def _stretched(channels: NDArray[Any], limits: tuple[float, float] | None) -> Picture:
     values = channels.astype(np.float64)
     finite = np.isfinite(values)
     if not finite.any():
         return np.zeros(channels.shape, np.uint8)
-    low, high = np.percentile(values[finite], (0.5, 99.5))
+    low, high = limits or np.percentile(values[finite], (0.5, 99.5))
     if low == high:
         # A few pixels that differ are worth showing even where the percentiles do not see them.
         low, high = values[finite].min(), values[finite].max()
@@ -173,11 +208,16 @@ def _stretched(channels: NDArray[Any]) -> Picture:
     return (np.clip(scaled, 0, 1) * 255).round().astype(np.uint8)
 
 
-def _borders(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return the pixels whose right or lower neighbour is of another class, so that a border is one pixel wide."""
+def _borders(labels: NDArray[np.uint8], empty: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the pixels whose right or lower neighbour is of another class, so that a border is one pixel wide.
+
+    What is `empty` has no border, so that beside it those of all sides are the neighbour's own.
+    """
     border = np.zeros(labels.shape, dtype=bool)
     border[:, :-1] |= labels[:, :-1] != labels[:, 1:]
     border[:-1] |= labels[:-1] != labels[1:]
+    border[:, 1:] |= empty[:, :-1]
+    border[1:] |= empty[:-1]
     return border
 
 

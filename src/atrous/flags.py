@@ -12,7 +12,7 @@ _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "o
 
 
 def with_flag_values(arguments: list[str]) -> list[str]:
-    """Give `--pretrained`, `--crf` and `--ema` their value where they stand alone: each is a flag, or takes a word."""
+    """Give flags that may take a word their value where they stand alone: --pretrained, --crf, --ema and --cluster."""
     result = []
     for index, item in enumerate(arguments):
         before, word = arguments[:index], "".join(arguments[index + 1 : index + 2])
@@ -20,10 +20,17 @@ def with_flag_values(arguments: list[str]) -> list[str]:
             alone = word[:1] in ("", "-") or not _is_refiner(before, word, arguments[index + 2 :])
         elif item == "--ema":
             alone = not _is_decay(before, word)
+        elif item == "--cluster":
+            alone = not _is_address(word)
         else:
             alone = item == "--pretrained" and (word[:1] in ("", "-") or not _is_weights(before, word))
         result.append(f"{item}=true" if alone else item)
     return result
+
+
+def _is_address(word: str) -> bool:
+    """Say whether the word after `--cluster` is the address of one: auto, ray://HOST:PORT or HOST:PORT."""
+    return word in ("auto", "local") or re.fullmatch(r"(ray://)?[\w.\-\[\]:]+:\d+", word) is not None
 
 
 def _is_decay(before: list[str], word: str) -> bool:
@@ -81,7 +88,10 @@ def _came(before: list[str], count: int) -> bool:
 REFINERS = ("mild", "deeplab_v1", "deeplab_v2", "crf_as_rnn", "pydensecrf_example", "superpixels", "guided")
 """The names that `--crf` takes: here too, since reading a command line imports nothing."""
 
-_WITHOUT_VALUE = ("--quiet", "--json", "--debug", "--keep-ignored")
+_WITHOUT_VALUE = (
+    "--quiet", "--json", "--debug", "--keep-ignored", "--tta", "--redo", "--watch", "--cluster", "--objects",
+    "--foreground", "--void-as-error",
+)  # fmt: skip
 
 
 def refiner_of(text: str | None) -> bool | str:
@@ -197,6 +207,20 @@ def _json_or_word(value: str) -> Any:
         return json.loads(value)
     except ValueError:
         return value  # a word without quotes
+
+
+def scales_of(text: str | None) -> tuple[float, ...] | None:
+    """Return the numbers of `0.75,1,1.25`; raises `ValueError` for anything else.
+
+    >>> scales_of("0.5,1")
+    (0.5, 1.0)
+    """
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"--scales {text}: numbers like 0.75,1,1.25 are accepted") from None
 
 
 def size_of(text: str | None, flag: str = "--crop") -> tuple[int, int] | None:

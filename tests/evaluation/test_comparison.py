@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from atrous.contract import LabelSpace
-from atrous.evaluation import DEFINITIONS, BoundaryScores, Comparison, Measured, Scores
+from atrous.evaluation import BoundaryScores, Comparison, Measured, Scores
 
 SPACE = LabelSpace(names=("ground", "pole", "nowhere"))
 
@@ -55,7 +55,7 @@ def test_as_json_holds_both_and_the_change():
     assert pole["iou"]["change"] == pytest.approx(1 - both.before.scores.iou[1])
     assert pole["boundary_f"]["after"] == 1
     assert nowhere["iou"] == {"before": None, "after": None, "change": None}
-    assert set(stored["definitions"]) == {*DEFINITIONS, "boundary_f"}
+    assert set(stored["definitions"]) == {*both.before.means, "protocol"}
     assert stored["confusion"]["before"] == both.before.scores.confusion.tolist()
 
 
@@ -69,6 +69,6 @@ def test_as_text_has_a_line_per_class_with_the_change():
     assert pole[1:4] == [f"{100 * iou[1]:.2f}", "100.00", f"{100 - 100 * iou[1]:+.2f}"]
     (nowhere,) = [line.split() for line in lines if line.startswith("nowhere")]
     assert nowhere == ["nowhere", *"------"]
-    assert all(definition in text for definition in DEFINITIONS.values())
+    assert all(definition in text for definition in both.as_json()["definitions"].values())
     (mean,) = [line.split() for line in lines if line.startswith("boundary F ")]
     assert mean[3] == "100.00"

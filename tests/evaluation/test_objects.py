@@ -7,6 +7,7 @@ import pytest
 
 from atrous.contract import LabelSpace
 from atrous.evaluation import THRESHOLDS, ObjectScores, matched_objects
+from atrous.evaluation.matching import matching
 from atrous.evaluation.overlaps import overlaps
 
 SPACE = LabelSpace(names=("ground", "cell"))
@@ -81,6 +82,45 @@ def spread(labels):
                 numbers[row, column] = number
                 waiting += [(row + down, column + right) for down in (-1, 0, 1) for right in (-1, 0, 1)]
     return numbers
+
+
+def slow_jaccard(truth, found, void):
+    """Return the two sums of the aggregated Jaccard index as Kumar's algorithm 1 reads."""
+    hidden = {tuple(place) for place in np.argwhere(void).tolist()}
+    true = [pixels_of(truth, number) - hidden for number in sorted(set(truth.ravel().tolist()) - {0})]
+    ours = [pixels_of(found, number) - hidden for number in sorted(set(found.ravel().tolist()) - {0})]
+    both = either = 0
+    used = set()
+    for pixels in filter(None, true):
+        index = max(range(len(ours)), key=lambda each: len(pixels & ours[each]) / len(pixels | ours[each]), default=-1)
+        if index < 0 or not pixels & ours[index]:
+            either += len(pixels)
+            continue
+        both, either = both + len(pixels & ours[index]), either + len(pixels | ours[index])
+        used.add(index)
+    return both, either + sum(len(pixels) for index, pixels in enumerate(ours) if index not in used)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_aggregated_jaccard_against_a_loop(seed):
+    random = np.random.default_rng(seed)
+    truth = blocks(random, (18, 22), 6)
+    found = np.where(random.random(truth.shape) < 0.1, 6, np.roll(truth, seed % 4, 1))
+    found[random.random(truth.shape) < 0.1] = 0
+    void = random.random(truth.shape) < (seed % 3) * 0.25
+    assert matching(truth, found, void=void).jaccard() == slow_jaccard(truth, found, void)
+
+
+def test_aggregated_jaccard_by_hand():
+    one = np.uint8([[1, 1, 1, 1, 0, 0, 1, 1]])
+    other = np.uint8([[1, 1, 0, 1, 0, 0, 0, 0]])  # the first object in two pieces, the second missed
+    scores = ObjectScores.of(one, other, SPACE)
+    assert scores.jaccard.tolist() == [[2, 4 + 1 + 2]]
+    both = scores + ObjectScores.of(one, one, SPACE)
+    np.testing.assert_allclose(both.aji, [8 / 13])  # sums over the set, not the mean of 2 / 7 and 1
+    nothing = np.zeros((1, 8), np.uint8)
+    assert ObjectScores.of(nothing, one, SPACE).aji.tolist() == [0]
+    assert np.isnan(ObjectScores.of(nothing, nothing, SPACE).aji).all()
 
 
 def test_an_iou_of_exactly_the_threshold_is_no_match():
@@ -177,7 +217,7 @@ def test_no_objects_at_all_is_no_score():
     assert np.isnan([*scores.f1, *scores.mean_f1, *scores.precision, *scores.recall]).all()
     assert scores.as_json()["f1"] is None
     assert scores.as_json()["classes"][0]["f1_at"] == [None] * 10
-    assert scores.as_text().splitlines()[-1].split() == ["cell", "-", "-", "-", "-", "0", "0"]
+    assert scores.as_text().splitlines()[-1].split() == ["cell", *"-----", "0", "0"]
     missed = ObjectScores.of(np.ones((4, 5), np.uint8), empty, SPACE)
     assert (missed.f1[0], missed.recall[0]) == (0, 0)
     assert np.isnan(missed.precision[0])
@@ -188,10 +228,10 @@ def test_the_table_and_the_document():
     scores = ObjectScores.of(truth, labels, THREE)
     lines = scores.as_text().splitlines()
     assert lines[0].split()[:4] == ["F1", "of", "objects", "33.33"]
-    assert lines[-2].split() == ["cell", "66.67", "66.67", "50.00", "100.00", "1", "2"]
-    assert lines[-1].split() == ["fibre", "0.00", "0.00", "-", "0.00", "1", "0"]
+    assert lines[-2].split() == ["cell", "66.67", "66.67", "50.00", "100.00", "50.00", "1", "2"]
+    assert lines[-1].split() == ["fibre", "0.00", "0.00", "-", "0.00", "0.00", "1", "0"]
     document = scores.as_json()
-    np.testing.assert_allclose(document["f1"], 1 / 3)
+    np.testing.assert_allclose([document["f1"], document["aji"]], [1 / 3, 1 / 4])
     assert [each["name"] for each in document["classes"]] == ["cell", "fibre"]
     assert document["classes"][0]["counts"][0] == [1, 1, 0]
     assert document["thresholds"] == list(THRESHOLDS)

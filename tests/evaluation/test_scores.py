@@ -1,4 +1,4 @@
-"""The four scores against a loop over pixels, the definitions of FCN section 5, and torchmetrics."""
+"""The scores of a confusion matrix against a loop over pixels, the definitions of FCN section 5, and torchmetrics."""
 
 import json
 import math
@@ -6,7 +6,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from torchmetrics.functional.classification import multiclass_accuracy, multiclass_jaccard_index
+from torchmetrics.functional.classification import (
+    multiclass_accuracy,
+    multiclass_f1_score,
+    multiclass_jaccard_index,
+    multiclass_precision,
+    multiclass_recall,
+)
 
 from atrous._core import confusion
 from atrous.contract import LabelSpace
@@ -76,8 +82,10 @@ def test_as_json_holds_everything():
     scores = Scores(space=space_of(3), confusion=np.array([[3, 1, 0], [0, 4, 2], [0, 0, 0]]), images=2)
     stored = json.loads(json.dumps(scores.as_json(), allow_nan=False))
     assert stored["confusion"] == scores.confusion.tolist()
-    assert stored["classes"][2] == {"name": "class 2", "iou": None, "accuracy": None, "pixels": 0}
-    assert stored["classes"][0] == {"name": "class 0", "iou": 0.75, "accuracy": 0.75, "pixels": 4}
+    empty = dict.fromkeys(("iou", "dice", "recall", "accuracy"))
+    assert stored["classes"][2] == {"name": "class 2", **empty, "precision": 0.0, "pixels": 0, "predicted": 2}
+    figures = {"iou": 0.75, "dice": 6 / 7, "precision": 1.0, "recall": 0.75, "accuracy": 0.75}
+    assert stored["classes"][0] == {"name": "class 0", **figures, "pixels": 4, "predicted": 3}
     assert (stored["images"], stored["mean_iou"]) == (2, scores.mean_iou)
     assert stored["definitions"] == DEFINITIONS
 
@@ -86,9 +94,95 @@ def test_as_text_names_every_definition():
     scores = Scores(space=space_of(3), confusion=np.array([[3, 1, 0], [0, 4, 2], [0, 0, 0]]), images=2)
     lines = scores.as_text().splitlines()
     assert lines[0].startswith("mean IoU                 66.07   mean over the classes in the ground truth")
-    assert all(definition in scores.as_text() for definition in DEFINITIONS.values())
-    assert lines[-3].split() == ["class", "0", "75.00", "75.00", "40.00"]
-    assert lines[-1].split() == ["class", "2", "-", "-", "0.00"]
+    words = {name: text for name, text in DEFINITIONS.items() if not name.startswith("foreground") and "void" not in name}
+    assert all(definition in scores.as_text() for definition in words.values())
+    rows = [line.split() for line in lines if line.startswith("class ")][1:]
+    assert rows[0] == ["class", "0", "75.00", "85.71", "100.00", "75.00", "40.00"]
+    assert rows[2] == ["class", "2", "-", "-", "0.00", "-", "0.00"]
+
+
+def test_every_figure_has_a_definition():
+    space = LabelSpace(names=("background", "cell"))
+    scores = Scores.of(np.uint8([[0, 1, 255]]), np.uint8([[0, 1, 1]]), space)
+    document = scores.as_json()
+    figures = {name for name, value in document.items() if isinstance(value, float)}
+    assert figures < set(DEFINITIONS)
+    assert set(document["classes"][0]) - {"name", "pixels", "predicted", "accuracy", "iou_with_void"} < set(DEFINITIONS)
+    assert all(words in scores.as_text(void=True) for words in DEFINITIONS.values())
+
+
+def test_dice_precision_and_recall_against_counting():
+    random = np.random.default_rng(3)
+    truth, found = random.integers(0, 4, (2, 20, 20)).astype(np.uint8)
+    truth[:3] = 255
+    scores = scores_of(truth, found, 5)
+    for index in range(4):
+        true, ours = (truth == index)[3:], (found == index)[3:]
+        both = (true & ours).sum()
+        expected = [both / ours.sum(), both / true.sum(), 2 * both / (true.sum() + ours.sum())]
+        np.testing.assert_allclose([scores.precision[index], scores.recall[index], scores.dice[index]], expected)
+    np.testing.assert_allclose(scores.mean_dice, np.mean(scores.dice[:4]))
+    assert np.isnan([scores.dice[4], scores.recall[4], scores.precision[4]]).all()
+
+
+def test_dice_precision_and_recall_against_torchmetrics():
+    random = np.random.default_rng(4)
+    truth, found = random.integers(0, 4, (2, 30, 30)).astype(np.uint8)
+    both = torch.from_numpy(found.astype(np.int64)), torch.from_numpy(truth.astype(np.int64))
+    scores = scores_of(truth, found, 4)
+    for ours, theirs in (
+        (scores.dice, multiclass_f1_score),
+        (scores.precision, multiclass_precision),
+        (scores.recall, multiclass_recall),
+    ):
+        np.testing.assert_allclose(ours, theirs(*both, num_classes=4, average=None).numpy(), rtol=1e-6)
+
+
+def test_void_as_false_positives():
+    space = space_of(2)
+    truth, found = np.uint8([[0, 0, 1, 1, 255, 255, 255]]), np.uint8([[0, 0, 1, 0, 1, 1, 255]])
+    scores = Scores.of(truth, found, space)
+    assert scores.void.tolist() == [0, 2]
+    np.testing.assert_allclose(scores.iou, [2 / 3, 1 / 2])
+    np.testing.assert_allclose(scores.iou_with_void, [2 / 3, 1 / 4])
+    np.testing.assert_allclose((scores + scores).mean_iou_with_void, (2 / 3 + 1 / 4) / 2)
+    assert (scores + scores).void.tolist() == [0, 4]
+    document = scores.as_json()
+    assert document["void"] == [0, 2]
+    np.testing.assert_allclose(document["classes"][1]["iou_with_void"], 1 / 4)
+    assert "void wrong" not in scores.as_text()
+    (line,) = [line for line in scores.as_text(void=True).splitlines() if line.startswith("mean IoU, void wrong")]
+    assert line.split()[4] == "45.83"
+
+
+def test_void_that_was_not_counted_is_unknown():
+    scores = Scores(space=space_of(2), confusion=np.eye(2, dtype=np.int64), images=1)
+    assert math.isnan(scores.mean_iou_with_void)
+    assert "void" not in scores.as_json()
+    counted = Scores.of(np.uint8([[0, 255]]), np.uint8([[0, 0]]), space_of(2))
+    assert (scores + counted).void is None
+
+
+def test_foreground_means_are_offered_where_there_is_a_background():
+    matrix = np.array([[90, 10, 0], [10, 10, 0], [0, 5, 15]])
+    named = Scores(space=LabelSpace(names=("Background", "cat", "dog")), confusion=matrix, images=1)
+    np.testing.assert_allclose(named.foreground_mean_iou, (10 / 35 + 15 / 20) / 2)
+    np.testing.assert_allclose(named.foreground_mean_dice, (20 / 45 + 30 / 35) / 2)
+    np.testing.assert_allclose(named.foreground_mean_accuracy, (0.5 + 0.75) / 2)
+    assert named.as_json()["foreground_mean_iou"] == named.foreground_mean_iou
+    assert "foreground mean IoU" in named.as_text()
+    street = Scores(space=LabelSpace(names=("road", "car", "dog")), confusion=matrix, images=1)
+    assert "foreground_mean_iou" not in street.as_json()
+    assert "foreground" not in street.as_text()
+    asked = Scores(space=street.space, confusion=matrix, images=1, background=True)
+    assert "foreground_mean_iou" in (asked + asked).as_json()
+    said = Scores(space=named.space, confusion=matrix, images=1, background=False)
+    assert "foreground_mean_iou" not in said.as_json()
+
+
+def test_labels_outside_are_refused_where_they_count():
+    with pytest.raises(ValueError, match=r"predicted label 7 is outside 0\.\.1, and truth is counted there"):
+        Scores.of(np.uint8([[0, 1]]), np.uint8([[0, 7]]), space_of(2))
 
 
 def test_against_torchmetrics():

@@ -45,6 +45,32 @@ def enlarge_argmax(
     return labels
 
 
+def enlarge(
+    logits: NDArray[np.float32],
+    size: tuple[int, int],
+    *,
+    align_corners: bool,
+    crop: tuple[int, int] | None = None,
+) -> NDArray[np.float32]:
+    """Enlarge maps (n, classes, h, w) float32 bilinearly, with the samples of `enlarge_argmax`.
+
+    The result is (n, classes, height, width) of `size`, or of `crop` where only the top left part is wanted.
+
+    Raises `ValueError` for what `enlarge_argmax` refuses.
+
+    >>> enlarge(np.array([[[[0, 4]]]], np.float32), (1, 4), align_corners=False).tolist()
+    [[[[0.0, 1.0, 3.0, 4.0]]]]
+    """
+    height, width = size if crop is None else crop
+    for each in logits:
+        _check(each, size, (height, width))
+    first, second, share = _samples(logits.shape[2], size[0], height, align_corners)
+    left, right, across = _samples(logits.shape[3], size[1], width, align_corners)
+    wide = logits[..., left] * (1 - across) + logits[..., right] * across
+    share = share[:, None]
+    return wide[:, :, first] * (1 - share) + wide[:, :, second] * share
+
+
 def _samples(
     source: int, target: int, count: int, align_corners: bool
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:

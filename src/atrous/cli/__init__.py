@@ -11,10 +11,13 @@ from cyclopts import App, CycloptsError, Parameter
 
 from atrous import __version__, flags
 from atrous.cli.data_commands import bench_data, convert, inspect
-from atrous.cli.image_commands import predict, refine
+from atrous.cli.evaluation_commands import compare, evaluate
+from atrous.cli.export_commands import bench, export
+from atrous.cli.image_commands import refine
 from atrous.cli.listing_commands import runs
 from atrous.cli.network_commands import describe, doctor, import_weights, models, recipes
-from atrous.cli.run_commands import crf_tune, demo, evaluate, lr_find, train
+from atrous.cli.predict_command import predict
+from atrous.cli.run_commands import crf_tune, demo, lr_find, train
 from atrous.cli.tune_command import tune
 
 app = App(
@@ -28,11 +31,19 @@ app = App(
 )
 
 _TRAINING = ("torch", "timm", "accelerate", "tensorboard")
-_GOES_ON = {"train": "; a run goes on with --resume", "tune": "; the same command goes on with the search"}
+_GOES_ON = {
+    "train": "; a run goes on with --resume",
+    "tune": "; the same command goes on with the search",
+    "predict": "; the same command goes on with what is left",
+}
 
-for _command in (demo, inspect, convert, bench_data, lr_find, train, tune, runs, evaluate, predict, refine, crf_tune):
+for _command in (demo, inspect, convert, bench_data, lr_find, train, tune, runs):
     app.command(_command)
+for _use in (evaluate, compare, predict, refine, crf_tune):
+    app.command(_use)
 app.command(import_weights, name="import")
+for _file in (export, bench):
+    app.command(_file)
 for _about in (describe, models, recipes, doctor):
     app.command(_about)
 

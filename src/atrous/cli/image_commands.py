@@ -1,4 +1,4 @@
-"""The commands for images: predict and refine."""
+"""The command for masks of any tool: refine."""
 
 from __future__ import annotations
 
@@ -8,41 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from atrous import flags
-from atrous.cli.words import Crf, Device, Ignore, Json, Quiet, print_json
-
-
-def predict(
-    model: Annotated[Path, Parameter(help="A run or a model folder.")],
-    source: Annotated[str, Parameter(help="An image, a folder, or a pattern like 'photos/*.jpg'.")],
-    /,
-    *,
-    out: Annotated[Path, Parameter(help="Where masks/, overlays/ and probabilities/ are written.")],
-    save: Annotated[str, Parameter(help="masks, overlays, probabilities; separated by commas.")] = "masks,overlays",
-    crf: Crf = None,
-    device: Device = None,
-    quiet: Quiet = False,
-    as_json: Json = False,
-) -> int:
-    """Label every pixel of images. One that cannot be read is reported and skipped; the exit code is 1 then."""
-    from atrous import verbs
-    from atrous.console import counted
-
-    kinds = [kind.strip() for kind in save.split(",") if kind.strip()]
-    with counted("predicting", quiet=quiet) as progress:
-        outcome = verbs.predict(
-            model, source, out=out, save=kinds, crf=flags.refiner_of(crf), device=device, progress=progress
-        )
-    failed = {str(path): reason for path, reason in outcome.failed.items()}
-    if as_json:
-        written = [str(path) for path in outcome.written]
-        print_json({"written": written, "failed": failed, "refined": outcome.refined})
-    else:
-        done = len(outcome.written) // max(1, len(kinds))
-        where = ", ".join(str(out / kind) for kind in kinds) if done else "nothing was written"
-        print(f"{done} images predicted, {len(failed)} failed: {where}")
-        if outcome.refined is not None:
-            print(f"refined with {outcome.refined}")
-    return 1 if failed else 0
+from atrous.cli.words import Ignore, Json, Quiet, print_json
 
 
 def refine(  # noqa: PLR0913  (the numbers of the CRF have each its own help)

@@ -1,4 +1,4 @@
-"""The commands for training runs: demo, train, lr-find, evaluate, crf-tune."""
+"""The commands for training runs: demo, train, lr-find, crf-tune."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from atrous.cli.words import (
     Cache,
     CacheLimit,
     Classes,
-    Crf,
     Data,
     Device,
     Ignore,
@@ -180,48 +179,6 @@ def lr_find(  # noqa: PLR0913  (what `train` takes that decides the loss)
     print(found.as_text())
     if found.suggested is not None:
         print(f"\nnext: atrous train {data} --lr {found.suggested:.2g}, and the flags given here")
-    return 0
-
-
-def evaluate(
-    model: Annotated[Path, Parameter(help="A run or a model folder.")],
-    data: Data,
-    /,
-    *,
-    split: Annotated[str, Parameter(help="Which part of the data.")] = "val",
-    crf: Crf = None,
-    objects: Annotated[
-        bool, Parameter(help="Count objects too: F1, and the Rand error of cells that membranes part.")
-    ] = False,
-    layout: Layout = None,
-    masks: Masks = None,
-    device: Device = None,
-    quiet: Quiet = False,
-    as_json: Json = False,
-) -> int:
-    """Score a run on labelled images at their original resolution; each score is printed with its definition.
-
-    With --crf both are printed, before and after refining, and what it changes in each class.
-    """
-    from atrous import verbs
-    from atrous.console import counted
-
-    refiner = flags.refiner_of(crf)
-    with counted("scoring", quiet=quiet) as progress:
-        scores = verbs.evaluate(
-            model,
-            data,
-            split=split,
-            crf=refiner,
-            objects=objects,
-            layout=layout,
-            masks=masks,
-            device=device,
-            progress=progress,
-        )
-    if as_json:
-        return print_json(scores.as_json())
-    print(scores.as_text())
     return 0
 
 

@@ -37,6 +37,13 @@ Crf = Annotated[
     ),
 ]
 
+Tta = Annotated[bool, Parameter(help="Average over the mirror image and three scales: six runs of the network.")]
+Scales = Annotated[str | None, Parameter(help="Average over these scales, such as 0.75,1,1.25.")]
+Window = Annotated[
+    str | None, Parameter(help="Cut images into windows of so many pixels, such as 512 or 512x768 (height x width).")
+]
+Overlap = Annotated[float | None, Parameter(help="Which share of a window its neighbour has too; 0.25 without.")]
+
 
 def print_json(value: Any) -> int:
     """Print a value as one JSON document, and return the exit code of a command that went well."""

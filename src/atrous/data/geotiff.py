@@ -82,7 +82,7 @@ class RasterMask:
         mask = one_channel(_stored(self.path), self.path)
         if mask.ndim == 3:
             return mask
-        empty = _equal(mask, nodata)
+        empty = holds_nodata(mask, nodata)
         labels = whole_numbers(np.where(empty, mask.dtype.type(0), mask), self.path)
         if empty.any():
             labels = labels if np.can_cast(np.min_scalar_type(self.ignore), labels.dtype) else labels.astype(np.int32)
@@ -94,7 +94,7 @@ def _stored(path: Path, *, alpha: bool = False) -> NDArray[Any]:
     return read_tiff(path, file_bytes(path), max_pixels=MAX_PIXELS, colours=False, alpha=alpha)
 
 
-def _equal(array: NDArray[Any], nodata: float) -> NDArray[np.bool_]:
+def holds_nodata(array: NDArray[Any], nodata: float) -> NDArray[np.bool_]:
     """Return where the array holds the value for no data, in the array's own precision."""
     if array.dtype.kind == "f":
         return np.isnan(array) if np.isnan(nodata) else np.asarray(array == np.float64(nodata).astype(array.dtype))
@@ -127,7 +127,7 @@ def _marked(path: Path, tags: Tags, image: NDArray[Any], alpha: NDArray[Any] | N
         return np.asarray(alpha != 0)
     if tags.nodata is None:
         return np.ones(image.shape[:2], bool)
-    return np.asarray(~_equal(image, tags.nodata).all(axis=2))
+    return np.asarray(~holds_nodata(image, tags.nodata).all(axis=2))
 
 
 def _has_alpha(image: NDArray[Any], tags: Tags) -> bool:

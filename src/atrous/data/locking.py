@@ -9,9 +9,12 @@ from typing import Any
 
 
 @contextmanager
-def locked(file: Any) -> Iterator[None]:
-    """Keep other processes out of the block; the system lets go of the lock when a process dies."""
-    lock, unlock = _lock_functions()
+def locked(file: Any, *, wait: bool = True) -> Iterator[None]:
+    """Keep other processes out of the block; the system lets go of the lock when a process dies.
+
+    Raises `OSError` where another process is in its block and `wait` is False.
+    """
+    lock, unlock = _lock_functions(wait)
     lock(file)
     try:
         yield
@@ -20,7 +23,7 @@ def locked(file: Any) -> Iterator[None]:
         unlock(file)
 
 
-def _lock_functions() -> tuple[Callable[[Any], None], Callable[[Any], None]]:
+def _lock_functions(wait: bool) -> tuple[Callable[[Any], None], Callable[[Any], None]]:
     if os.name == "nt":
         import msvcrt  # has no name to the type checker on other systems
 
@@ -31,7 +34,9 @@ def _lock_functions() -> tuple[Callable[[Any], None], Callable[[Any], None]]:
             system.locking(file.fileno(), mode, 8)
             file.seek(0)
 
-        return lambda file: change(file, system.LK_LOCK), lambda file: change(file, system.LK_UNLCK)
+        taken = system.LK_LOCK if wait else system.LK_NBLCK
+        return lambda file: change(file, taken), lambda file: change(file, system.LK_UNLCK)
     import fcntl
 
-    return lambda file: fcntl.flock(file, fcntl.LOCK_EX), lambda file: fcntl.flock(file, fcntl.LOCK_UN)
+    how = fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB
+    return lambda file: fcntl.flock(file, how), lambda file: fcntl.flock(file, fcntl.LOCK_UN)

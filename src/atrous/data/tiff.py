@@ -82,7 +82,7 @@ def _decoded(file: Any, page: Any, path: Path, *, colours: bool, alpha: bool) ->
         array = np.moveaxis(array, next(axes.index(axis) for axis in axes if axis in _CHANNELS), -1)
     if array.ndim == 3 and page.extrasamples and page.extrasamples[-1] in _ALPHA and not alpha:
         array = array if page.is_geotiff and not is_transparency(array[..., -1]) else array[..., :-1]
-    return _interpreted(array, page, colours=colours)
+    return interpreted(array, page, colours=colours)
 
 
 def is_transparency(channel: NDArray[Any]) -> bool:
@@ -94,7 +94,8 @@ def is_transparency(channel: NDArray[Any]) -> bool:
     return bool(((channel == 0) | (channel == largest)).mean() > 0.5)
 
 
-def _interpreted(array: NDArray[Any], page: Any, *, colours: bool) -> NDArray[Any]:
+def interpreted(array: NDArray[Any], page: Any, *, colours: bool) -> NDArray[Any]:
+    """Return stored values (h, w) or (h, w, c) of a page, or of a window of it, as what they stand for."""
     name = page.photometric.name
     if array.dtype == bool or page.bitspersample == 1:
         array = array.astype(np.uint8) * np.uint8(255)

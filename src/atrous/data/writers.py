@@ -35,7 +35,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     refuse_folder(path)
-    temporary = path.with_name(f".{path.stem[:80]}-{uuid4().hex}{path.suffix}")
+    start = path.stem.encode(errors="replace")[:80].decode(errors="ignore")  # bytes, of which a name has 255 at most
+    temporary = path.with_name(f".{start}-{uuid4().hex}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atrous.contract import IGNORE, LabelSpace
+from atrous.evaluation.figures import figure, mean_known, means_known, percent, plain
 
 DEFINITION = (
     "mean over classes of the mean over images of 2PR / (P + R), in images whose truth or prediction has the class; "
@@ -55,22 +56,45 @@ class BoundaryScores:
     @property
     def precision(self) -> NDArray[np.float64]:
         """Per class, the mean over images; NaN where no image has the class."""
-        return _mean(self.values[..., 0])
+        return means_known(self.values[..., 0])
 
     @property
     def recall(self) -> NDArray[np.float64]:
         """Per class, the mean over images; NaN where no image has the class."""
-        return _mean(self.values[..., 1])
+        return means_known(self.values[..., 1])
 
     @property
     def f(self) -> NDArray[np.float64]:
         """Per class, the mean over images; NaN where no image has the class."""
-        return _mean(self.values[..., 2])
+        return means_known(self.values[..., 2])
 
     @property
     def mean_f(self) -> float:
         """The mean of `f` over the classes that some image has; NaN where there is none."""
-        return float(_mean(self.f[:, None])[0])
+        return mean_known(self.f)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the scores as plain JSON values, the definitions included; NaN becomes None."""
+        fields = ("f", "precision", "recall")
+        classes = [
+            {"name": name, **{field: plain(getattr(self, field)[index]) for field in fields}}
+            for index, name in enumerate(self.space.names)
+        ]
+        return {
+            **{f"mean_{field}": plain(mean_known(getattr(self, field))) for field in fields},
+            "images": len(self.values),
+            "classes": classes,
+            "definitions": {"mean_f": DEFINITION},
+        }
+
+    def as_text(self) -> str:
+        """Return the mean in per cent beside its definition, then a line per class."""
+        width = max(5, *(len(name) for name in self.space.names))
+        lines = [figure("boundary F", self.mean_f, DEFINITION), f"({len(self.values)} images)", ""]
+        lines.append(f"{'class':<{width}}   boundary F  precision    recall")
+        for name, f, precision, recall in zip(self.space.names, self.f, self.precision, self.recall, strict=True):
+            lines.append(f"{name:<{width}}       {percent(f)}     {percent(precision)}    {percent(recall)}")
+        return "\n".join(lines)
 
 
 def boundary_f(
@@ -94,10 +118,12 @@ def boundary_f(
     >>> boundary_f(truth, found, 2)[:, 2].tolist(), boundary_f(truth, found, 2, tolerance=0)[:, 2].tolist()
     ([1.0, 1.0], [0.0, 0.0])
     """
-    _check(truth, predicted, classes, tolerance)
+    check_labels(truth, predicted, classes)
+    if tolerance is not None and not tolerance >= 0:
+        raise ValueError(f"tolerance {tolerance} came; it is a distance in pixels, 0 or more")
     reach = max(1.0, SHARE * float(np.hypot(*truth.shape))) if tolerance is None else tolerance
     counted = np.where(truth == IGNORE, IGNORE, predicted)
-    edges = _edges(truth), _edges(counted)
+    edges = edges_of(truth), edges_of(counted)
     values = np.full((classes, 3), np.nan)
     for index in range(classes):
         regions = truth == index, counted == index
@@ -109,8 +135,12 @@ def boundary_f(
     return values
 
 
-def _edges(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return where a pixel has a neighbour, of four, of another class; 255 is no class and no neighbour."""
+def edges_of(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return where a pixel of (h, w) labels has a neighbour, of four, of another class; 255 is no class, no neighbour.
+
+    >>> edges_of(np.uint8([[0, 0, 1, 255, 0]])).tolist()
+    [[False, True, True, False, False]]
+    """
     edges = np.zeros(labels.shape, bool)
     for first, second in ((np.s_[1:, :], np.s_[:-1, :]), (np.s_[:, 1:], np.s_[:, :-1])):
         ahead, behind = labels[first], labels[second]
@@ -135,22 +165,18 @@ def _f(precision: float, recall: float) -> tuple[float, float, float]:
     return precision, recall, 2 * precision * recall / total if total else 0.0
 
 
-def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the mean over the first axis of what is known, NaN where nothing is."""
-    known = ~np.isnan(values)
-    counts = known.sum(0)
-    sums = np.where(known, values, 0).sum(0)
-    return np.divide(sums, counts, out=np.full(counts.shape, np.nan), where=counts > 0)
-
-
-def _check(truth: NDArray[Any], predicted: NDArray[Any], classes: int, tolerance: float | None) -> None:
+def check_labels(truth: NDArray[Any], predicted: NDArray[Any], classes: int) -> None:
+    """Raise `ValueError` for labels that are not (h, w) uint8 of one size, or no class where the truth is counted."""
     for name, labels in (("truth", truth), ("predicted", predicted)):
         if labels.dtype != np.uint8 or labels.ndim != 2 or not labels.size:
             raise ValueError(f"{name} is {labels.dtype} of shape {labels.shape}; labels are uint8 of shape (h, w)")
+    check_classes(truth, predicted, classes)
+
+
+def check_classes(truth: NDArray[Any], predicted: NDArray[Any], classes: int) -> None:
+    """Raise `ValueError` for labels of two shapes, or no class where the truth is counted."""
     if truth.shape != predicted.shape:
         raise ValueError(f"truth is {truth.shape} and predicted {predicted.shape}; give both the same size")
-    if tolerance is not None and not tolerance >= 0:
-        raise ValueError(f"tolerance {tolerance} came; it is a distance in pixels, 0 or more")
     for name, labels in (("truth", truth), ("predicted", predicted)):
         outside = labels[(truth != IGNORE) & (labels >= classes)]
         if outside.size:

@@ -19,6 +19,7 @@ _MEANS = (
     ("frequency-weighted IoU", "frequency_weighted_iou"),
     ("boundary F", "boundary_f"),
 )
+_DEFINITIONS = {name: {**DEFINITIONS, "boundary_f": DEFINITION}[name] for _, name in (*_MEANS, ("", "protocol"))}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,18 +68,17 @@ class Comparison:
             "change": plain_means({name: after[name] - before[name] for name in before}),
             "classes": [self._class(index) for index in range(len(self.before.scores.space))],
             "confusion": {name: side.scores.confusion.tolist() for name, side in self._sides()},
-            "definitions": {**DEFINITIONS, "boundary_f": DEFINITION},
+            "definitions": _DEFINITIONS,
         }
 
     def as_text(self) -> str:
         """Return the scores in per cent before and after with the change, the means first, then a line per class."""
         space, before, after = self.before.scores.space, self.before.means, self.after.means
         width = max(22, *(len(name) for name in space.names))
-        definitions = {**DEFINITIONS, "boundary_f": DEFINITION}
         lines = [f"refined with {self.refiner}", *([self.note] if self.note else []), ""]
         lines.append(f"{'':<{width}}   before    after   change")
         lines += [
-            f"{name:<{width}}{_change(before[field], after[field])}   {definitions[field]}" for name, field in _MEANS
+            f"{name:<{width}}{_change(before[field], after[field])}   {_DEFINITIONS[field]}" for name, field in _MEANS
         ]
         lines += [f"({self.before.scores.images} images; {DEFINITIONS['protocol']})", ""]
         lines.append(f"{'class':<{width}}      IoU    after   change   boundary F    after   change")

@@ -13,34 +13,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atrous.contract import IGNORE, LabelSpace
-from atrous.evaluation.overlaps import check_sizes, overlaps, regions
-
-_TWENTIETHS = np.arange(10, 20)
-THRESHOLDS = tuple((_TWENTIETHS / 20).tolist())
-"""The IoU that a match must exceed: 0.5, 0.55, ... 0.95."""
+from atrous.evaluation.figures import figure, mean_known, percent, plain, shares
+from atrous.evaluation.matching import THRESHOLDS, matching
+from atrous.evaluation.overlaps import check_sizes, regions
 
 OBJECT_DEFINITIONS = {
     "f1": "2TP / (2TP + FP + FN) at IoU 0.5",
     "mean_f1": "mean of F1 over IoU 0.5, 0.55 ... 0.95",
     "precision": "TP / (TP + FP) at IoU 0.5",
     "recall": "TP / (TP + FN) at IoU 0.5",
+    "aji": "sum of |T and F| over sum of |T or F|, each true object T with the found F of the largest IoU, and found "
+    "objects that none took in the second sum (aggregated Jaccard index)",
     "protocol": "counts summed over the set; a found object is a region of a class, connected at sides and corners; a "
     "true one is numbered in the data, else such a region; the first class has none; TP: pairs whose IoU is above the "
     "threshold, of which an object has one at most; FP: other found objects, FN: other true ones; ignored pixels are "
     "left out of the IoU, and found objects of which they are more than the threshold's share are no FP",
 }
-_HEADINGS = (("F1 of objects", "f1"), ("mean F1 of objects", "mean_f1"))
+_HEADINGS = (("F1 of objects", "f1"), ("mean F1 of objects", "mean_f1"), ("aggregated Jaccard", "aji"))
+_COLUMNS = ("f1", "mean_f1", "precision", "recall", "aji")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ObjectScores:
     """Scores of objects, of every class but the first. Shares are 0..1; a class without any object has NaN.
 
-    `counts` is (classes - 1, 10, 3) int64: matched, false and missed objects at each of `THRESHOLDS`.
+    `counts` is (classes - 1, 10, 3) int64: matched, false and missed objects at each of `THRESHOLDS`. `jaccard`
+    (classes - 1, 2) int64 has the two sums of pixels of the aggregated Jaccard index.
 
     Source: the thresholds and the match are those of the Data Science Bowl 2018 (Caicedo et al., Nature Methods 2019),
     whose leaderboard took TP / (TP + FP + FN), averaged over images. What becomes of ignored pixels is as in panoptic
-    quality (Kirillov et al., arXiv 1801.00868, section 4.1).
+    quality (Kirillov et al., arXiv 1801.00868, section 4.1). The aggregated Jaccard index is that of Kumar et al., "A
+    dataset and a technique for generalized nuclear segmentation for computational pathology", IEEE Transactions on
+    Medical Imaging 2017, algorithm 1, its sums taken over the set.
 
     >>> truth, found = np.uint8([[1, 1, 0, 1, 1]]), np.uint8([[1, 1, 1, 1, 1]])
     >>> space = LabelSpace(names=("ground", "cell"))
@@ -50,6 +54,7 @@ class ObjectScores:
 
     space: LabelSpace
     counts: NDArray[np.int64]
+    jaccard: NDArray[np.int64]
     images: int
 
     @classmethod
@@ -72,17 +77,24 @@ class ObjectScores:
         """
         check_sizes(truth=truth, labels=labels, **({} if instances is None else {"instances": instances}))
         counts = np.zeros((len(space) - 1, len(THRESHOLDS), 3), np.int64)
+        jaccard = np.zeros((len(space) - 1, 2), np.int64)
         for index in range(1, len(space)):
             drawn = truth == index
             objects = regions(drawn, connectivity=8) if instances is None else np.where(drawn, instances, 0)
             void = (truth == IGNORE) | (drawn & (objects == 0))
             found = regions(labels == index, connectivity=8)
-            counts[index - 1] = matched_objects(objects, found, void=void, minimum=minimum)
-        return cls(space=space, counts=counts, images=1)
+            pairs = matching(objects, found, void=void, minimum=minimum)
+            counts[index - 1], jaccard[index - 1] = pairs.counts(), pairs.jaccard()
+        return cls(space=space, counts=counts, jaccard=jaccard, images=1)
 
     def __add__(self, other: ObjectScores) -> ObjectScores:
         """Return the scores of the images of both."""
-        return ObjectScores(space=self.space, counts=self.counts + other.counts, images=self.images + other.images)
+        return ObjectScores(
+            space=self.space,
+            counts=self.counts + other.counts,
+            jaccard=self.jaccard + other.jaccard,
+            images=self.images + other.images,
+        )
 
     @property
     def f1(self) -> NDArray[np.float64]:
@@ -98,31 +110,36 @@ class ObjectScores:
     def f1_at(self) -> NDArray[np.float64]:
         """Per class and threshold (classes - 1, 10), F1."""
         matched, false, missed = np.moveaxis(self.counts, -1, 0)
-        return _shares(2 * matched, 2 * matched + false + missed)
+        return shares(2 * matched, 2 * matched + false + missed)
 
     @property
     def precision(self) -> NDArray[np.float64]:
         """Per class, the share of the found objects that are true, at IoU 0.5; NaN where none was found."""
-        return _shares(self.counts[:, 0, 0], self.counts[:, 0, :2].sum(1))
+        return shares(self.counts[:, 0, 0], self.counts[:, 0, :2].sum(1))
 
     @property
     def recall(self) -> NDArray[np.float64]:
         """Per class, the share of the true objects that were found, at IoU 0.5; NaN where there is none."""
-        return _shares(self.counts[:, 0, 0], self.counts[:, 0, ::2].sum(1))
+        return shares(self.counts[:, 0, 0], self.counts[:, 0, ::2].sum(1))
+
+    @property
+    def aji(self) -> NDArray[np.float64]:
+        """Per class, the aggregated Jaccard index; NaN where there is no object, true or found."""
+        return shares(self.jaccard[:, 0], self.jaccard[:, 1])
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as plain JSON values, the definitions included; NaN becomes None."""
         classes = [
             {
                 "name": name,
-                **{field: _plain(getattr(self, field)[index]) for field in ("f1", "mean_f1", "precision", "recall")},
-                "f1_at": [_plain(value) for value in self.f1_at[index]],
+                **{field: plain(getattr(self, field)[index]) for field in _COLUMNS},
+                "f1_at": [plain(value) for value in self.f1_at[index]],
                 "counts": self.counts[index].tolist(),
             }
             for index, name in enumerate(self.space.names[1:])
         ]
         return {
-            **{field: _plain(_mean(getattr(self, field))) for _, field in _HEADINGS},
+            **{field: plain(mean_known(getattr(self, field))) for _, field in _HEADINGS},
             "images": self.images,
             "thresholds": list(THRESHOLDS),
             "classes": classes,
@@ -130,75 +147,17 @@ class ObjectScores:
         }
 
     def as_text(self) -> str:
-        """Return the scores in per cent, a line per class; the two means over the classes come first."""
+        """Return the scores in per cent, a line per class; the means over the classes come first."""
         lines = [
-            f"{title:<24}{_percent(_mean(getattr(self, field)))}   {OBJECT_DEFINITIONS[field]}"
-            for title, field in _HEADINGS
+            figure(title, mean_known(getattr(self, field)), OBJECT_DEFINITIONS[field]) for title, field in _HEADINGS
         ]
         lines += [f"({self.images} images; {OBJECT_DEFINITIONS['protocol']})", ""]
         names = self.space.names[1:]
         width = max(5, *(len(name) for name in self.space.names))
-        lines.append(f"{'class':<{width}}       F1   mean F1  precision    recall   objects     found")
+        lines.append(f"{'class':<{width}}       F1   mean F1  precision    recall       AJI   objects     found")
         for index, name in enumerate(names):
-            values = [getattr(self, field)[index] for field in ("f1", "mean_f1", "precision", "recall")]
+            values = [getattr(self, field)[index] for field in _COLUMNS]
             matched, false, missed = self.counts[index, 0].tolist()
-            shares = "    ".join(_percent(value) for value in values)
+            shares = "    ".join(percent(value) for value in values)
             lines.append(f"{name:<{width}}   {shares}{matched + missed:10,}{matched + false:10,}")
         return "\n".join(lines)
-
-
-def matched_objects(
-    truth: NDArray[Any], found: NDArray[Any], *, void: NDArray[np.bool_] | None = None, minimum: int = 1
-) -> NDArray[np.int64]:
-    """Return (10, 3): matched, false and missed objects of one image at each of `THRESHOLDS`.
-
-    `truth` and `found` (h, w) number the objects, 0 for none, in any order. Two match where their intersection over
-    union is above the threshold, and since that is half or more, each has one partner at most. Pixels of `void` (h, w)
-    are left out of it; a true object that lies in them alone is none, and a found one without a partner of which they
-    are more than the threshold's share is not false. Found objects of fewer than `minimum` pixels are left out.
-
-    Raises `ValueError` for arrays that are not (h, w) integers of one size.
-
-    >>> matched_objects(np.array([[1, 1, 1, 0, 2]]), np.array([[7, 7, 0, 9, 0]]))[[0, 3, 4]].tolist()
-    [[1, 1, 1], [1, 1, 1], [0, 2, 2]]
-    """
-    check_sizes(truth=truth, found=found)
-    void = np.zeros(truth.shape, bool) if void is None else void
-    if void.shape != truth.shape:
-        raise ValueError(f"void is {void.shape} and truth {truth.shape}; give both the same size")
-    truth, found = _in_a_row(np.where(void, 0, truth)), _in_a_row(found, minimum)
-    true, whole = np.bincount(truth.ravel()), np.bincount(found.ravel())
-    hidden = np.bincount(found[void], minlength=len(whole))
-    shared = overlaps(truth[~void], found[~void])
-    first, second, pixels = (part[(shared.first > 0) & (shared.second > 0)] for part in shared)
-    union = true[first] + (whole - hidden)[second] - pixels
-    rows, pairs = np.nonzero(20 * pixels > _TWENTIETHS[:, None] * union)  # in whole numbers, so exact
-    has_partner = np.zeros((len(THRESHOLDS), len(whole)), bool)
-    has_partner[rows, second[pairs]] = True
-    excused = 20 * hidden > _TWENTIETHS[:, None] * whole
-    matched, false = has_partner.sum(1), (~has_partner & ~excused)[:, 1:].sum(1)
-    return np.stack([matched, false, len(true) - 1 - matched], 1).astype(np.int64)
-
-
-def _in_a_row(numbers: NDArray[Any], minimum: int = 1) -> NDArray[np.int64]:
-    """Return object numbers as 1, 2, ... in their order; those of fewer than `minimum` pixels become 0, as 0 stays."""
-    present, places, pixels = np.unique(numbers, return_inverse=True, return_counts=True)
-    kept = (present != 0) & (pixels >= minimum)
-    return np.where(kept, np.cumsum(kept), 0)[places].reshape(numbers.shape)
-
-
-def _shares(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
-    return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
-
-
-def _mean(values: NDArray[np.float64]) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")
-
-
-def _plain(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
-
-
-def _percent(value: float) -> str:
-    return "     -" if np.isnan(value) else f"{100 * value:6.2f}"

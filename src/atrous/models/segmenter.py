@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from atrous._core import enlarge_argmax
-from atrous.contract import Geometry, LabelSpace, Preprocessing, mirrored
+from atrous.contract import Geometry, LabelSpace, Preprocessing, check_channels, mirrored, stored
 from atrous.layers.memory import channels_last
 
 _BAND = 1 << 24
@@ -56,7 +56,7 @@ class Segmenter(nn.Module):
     def logits(self, images: Tensor) -> Tensor:
         """Return the logits (n, classes, h, w), enlarged to the images' size."""
         height, width = images.shape[2:]
-        logits, size = self._grid(images)
+        logits, size = self.grid(images)
         if logits.shape[2:] != size:
             align = self.geometry.align_corners
             logits = F.interpolate(logits.float(), size, mode="bilinear", align_corners=align)
@@ -66,7 +66,7 @@ class Segmenter(nn.Module):
     def labels(self, images: Tensor) -> Tensor:
         """Return the most probable class (n, h, w) uint8, the lowest on a tie, without full-size maps."""
         height, width = images.shape[2:]
-        logits, size = self._grid(images)
+        logits, size = self.grid(images)
         if logits.shape[2:] == size:
             return logits.argmax(1)[:, :height, :width].to(torch.uint8)
         enlarge = _labels_on_host if logits.device.type == "cpu" else _labels_in_bands
@@ -76,14 +76,8 @@ class Segmenter(nn.Module):
 
     def normalised(self, images: Tensor) -> Tensor:
         """Return stored values as the network's input: (n, channels, h, w) float32, the network's channel order."""
-        channels = self.preprocessing.channels
-        if images.shape[1] == 1 and channels == 3:
+        if check_channels(images.shape[1], self.preprocessing):
             images = images.expand(-1, 3, -1, -1)
-        if images.shape[1] != channels:
-            raise ValueError(
-                f"images of {images.shape[1]} channels came; this network takes {channels}"
-                f"{' or 1 (grey)' if channels == 3 else ''}"
-            )
         if self.preprocessing.order == "BGR":
             images = images.flip(1)
         return torch.addcmul(self.shift, images.float(), self.scale)
@@ -93,27 +87,11 @@ class Segmenter(nn.Module):
 
         Raises `ValueError` for integers of another depth than the network was trained on, and for shares of 0 to 1.
         """
-        deep = self.preprocessing.high > 255
-        if images.dtype.kind == "b" or (
-            images.dtype.kind == "f" and self.preprocessing.high > 1 and _within_one(images)
-        ):
-            raise ValueError(
-                f"{images.dtype} values of 0 to 1 came, and this network was trained on values of "
-                f"{self.preprocessing.low:g} to {self.preprocessing.high:g}; "
-                f"multiply the image by {self.preprocessing.high:g}"
-            )
-        if images.dtype.kind in "iu" and (images.dtype != np.uint8) != deep:
-            raise ValueError(
-                f"{images.dtype} came, and this network was trained on {'deeper' if deep else '8-bit'} images "
-                f"({self.preprocessing.low:g} to {self.preprocessing.high:g}); convert the image, "
-                "or give float32 of the values it was trained on"
-            )
-        dtype = np.uint8 if images.dtype == np.uint8 else np.float32
         # torch warns of memory that it may not write to, as that of decoded and of mapped files.
-        images = np.require(images, dtype, ["C", "W"])
+        images = np.require(stored(images, self.preprocessing), requirements=["C", "W"])
         return torch.from_numpy(images).to(self.scale.device)
 
-    def _grid(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    def grid(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Pad to a valid size and run: the logits on the net's own grid, and the size they cover in pixels."""
         height, width = images.shape[2:]
         rows, columns = self.geometry.padding(height), self.geometry.padding(width)
@@ -130,12 +108,6 @@ class Segmenter(nn.Module):
             index = torch.from_numpy(mirrored(x.shape[axis], before, after)).to(x.device)
             x = x.index_select(axis, index)
         return x
-
-
-def _within_one(images: NDArray[Any]) -> bool:
-    """Return whether all values lie within 0..1 and some strictly between: an image scaled by its range."""
-    lowest, highest = images.min(), images.max()
-    return bool(lowest >= 0 and highest <= 1 and ((images > 0) & (images < 1)).any())
 
 
 def _labels_on_host(logits: Tensor, size: tuple[int, int], crop: tuple[int, int], align: bool) -> Tensor:

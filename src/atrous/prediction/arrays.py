@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,35 @@ def scored(scorer: Any, images: Any) -> Any:
         return scorer(images)
 
 
+def probabilities_of(scorer: Any, images: Any) -> Any:
+    """Return the probabilities (n, classes, h, w) of images (n, c, h, w) as float32, without gradients.
+
+    Raises `ValueError` for images that are not (n, c, h, w), and for a scorer that answers with another size.
+
+    >>> probabilities_of(lambda images: images[:, :1] / 255, np.array([[[[0, 255]]]], np.uint8)).tolist()
+    [[[[0.0, 1.0]]]]
+    """
+    sides_of(images)
+    found = scored(scorer, images)
+    if len(found.shape) != 4 or found.shape[0] != images.shape[0] or found.shape[2:] != images.shape[2:]:
+        raise ValueError(
+            f"the scorer returned {tuple(found.shape)} for images of {tuple(images.shape)}; (n, classes, h, w) with "
+            "the same n, h and w is needed"
+        )
+    arrays = array_namespace(found)
+    return arrays.astype(found, arrays.float32, copy=False)
+
+
+def sides_of(images: Any) -> tuple[int, int]:
+    """Return the (height, width) of images (n, c, h, w).
+
+    Raises `ValueError` for another number of axes, and for images without pixels.
+    """
+    if len(images.shape) != 4 or 0 in images.shape:
+        raise ValueError(f"images of shape {tuple(images.shape)} came; (n, c, h, w) is needed, each at least 1")
+    return images.shape[2], images.shape[3]
+
+
 def from_numpy(scorer: Any, images: NDArray[Any]) -> Any:
     """Return `images` in the scorer's array library and on its device, where it says so; else NumPy as it is.
 
@@ -55,7 +85,11 @@ def resized(images: Any, size: tuple[int, int]) -> Any:
     if hasattr(images, "detach"):
         from torch.nn.functional import interpolate
 
-        return interpolate(images.float(), size, mode="bilinear", align_corners=False, antialias=True)
+        way = partial(interpolate, mode="bilinear", align_corners=False, antialias=True)
+        if size[1] > 1:
+            return way(images.float(), size)
+        # torch 2.15 resizes rows wrongly where the result is one pixel wide: they are laid as columns.
+        return way(way(images.float(), (images.shape[2], 1)).transpose(2, 3), (1, size[0])).transpose(2, 3)
     values = images.astype(np.float32)
     for axis, (source, target) in enumerate(zip(images.shape[2:], size, strict=True), 2):
         if source != target:

@@ -14,8 +14,9 @@ from typing import Any
 from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
-from atrous.contract import Scorer
+from atrous.contract import Geometry, LabelSpace, Preprocessing, Scorer
 from atrous.prediction.arrays import from_numpy, scored, softmax
+from atrous.prediction.passing import geometry_of_all, preprocessing_of, space_of
 
 
 def averaged(*scorers: Scorer, weights: Sequence[float] | None = None) -> Mean:
@@ -92,6 +93,21 @@ class Mean:
         """Return the images as the first scorer takes them."""
         return from_numpy(self.scorers[0], images)
 
+    @property
+    def geometry(self) -> Geometry:
+        """What windows for all of them need."""
+        return geometry_of_all(self.scorers)
+
+    @property
+    def space(self) -> LabelSpace | None:
+        """The first scorer's classes, None where it does not say."""
+        return space_of(self.scorers[0])
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """The first scorer's, None where it has none."""
+        return preprocessing_of(self.scorers[0])
+
 
 @dataclass(frozen=True)
 class Product:
@@ -114,6 +130,21 @@ class Product:
     def from_numpy(self, images: NDArray[Any]) -> Any:
         """Return the images as the first scorer takes them."""
         return from_numpy(self.first, images)
+
+    @property
+    def geometry(self) -> Geometry:
+        """What windows for all of them need."""
+        return geometry_of_all((self.first, self.second))
+
+    @property
+    def space(self) -> LabelSpace | None:
+        """The first scorer's classes, None where it does not say."""
+        return space_of(self.first)
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """The first scorer's, None where it has none."""
+        return preprocessing_of(self.first)
 
 
 def _check_same(first: tuple[int, ...], second: tuple[int, ...]) -> None:

@@ -1,40 +1,75 @@
-"""Many images: predictions one by one, or as files below a folder; a broken image does not stop the rest."""
+"""Many sources: predictions one by one, or as files below a folder; a broken one does not stop the rest."""
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from atrous.contract import AtrousError, LabelSpace, Prediction, Sample, Scorer
 from atrous.data import read_image
+from atrous.data.images import MAX_PIXELS
 from atrous.prediction.images import ahead, predicted
-from atrous.prediction.outputs import write_prediction
+from atrous.prediction.journal import Journal
+from atrous.prediction.outputs import SCORED, write_prediction
 from atrous.prediction.sources import Source
+from atrous.prediction.wanted import Progress, Wanted
+
+Item = TypeVar("Item")
+_LARGE = 1 << 24
+"""Pixels of a decoded image above which it is scored in blocks."""
+
+BAD = (AtrousError, ValueError, MemoryError, RuntimeError)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""What the disk says where no other result can be written either."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a prediction into a folder came to: the files written, and the images that could not be predicted.
+    """What a prediction into a folder came to: the files written, and the sources that could not be predicted.
 
+    `skipped` were finished before, by the same model with the same options; `redone` by another, with others, or have
+    changed since.
     `refined` says in words what refined the probabilities, None where nothing did.
     """
 
     written: list[Path]
     failed: dict[Path, str]
+    predicted: int = 0
+    skipped: int = 0
+    redone: int = 0
     refined: str | None = None
+
+    def __add__(self, other: Outcome) -> Outcome:
+        """Return what both came to."""
+        return Outcome(
+            written=self.written + other.written,
+            failed={**self.failed, **other.failed},
+            predicted=self.predicted + other.predicted,
+            skipped=self.skipped + other.skipped,
+            redone=max(self.redone, other.redone),
+            refined=self.refined or other.refined,
+        )
 
 
 def each_predicted(
     scorer: Scorer, sources: Sequence[Source], space: LabelSpace, *, probabilities: bool = False
 ) -> Iterator[Prediction]:
-    """Yield the prediction of every source in order; one that cannot be read or scored is logged and left out."""
-    for source, sample in ahead(sources, _read):
-        found = _tried(scorer, source, sample, space, probabilities=probabilities)
-        if isinstance(found, Prediction):
+    """Yield the prediction of every image in order; one that cannot be read or scored is logged and left out."""
+    for source, sample in ahead(sources, read_source):
+        try:
+            if isinstance(sample, AtrousError):
+                raise sample
+            found = predicted(scorer, sample, space, probabilities=probabilities)
+        except BAD as error:
+            refusal(source, error)
+        else:
             yield replace(found, path=source.path)
 
 
@@ -44,49 +79,161 @@ def predict_into(
     sources: Sequence[Source],
     space: LabelSpace,
     *,
-    save: Collection[str],
-    progress: Callable[[int, int], None] | None = None,
+    wanted: Wanted,
+    journal: Journal | None = None,
+    progress: Progress | None = None,
 ) -> Outcome:
-    """Write what `save` names of every source below `out`: reading ahead and writing behind, by threads.
+    """Write what is wanted of every source below `out`: images are read ahead and written behind, by threads.
 
-    Raises `AtrousError` where the disk refuses a result.
+    What the journal knows as finished is skipped, and what is finished is noted in it. With one source alone,
+    `progress` tells of its parts, as the frames of a video.
+
+    Raises `AtrousError` where the disk is full.
     """
+    left = [source for source in sources if journal is None or not journal.finished(source)]
+    skipped = len(sources) - len(left)
     written: list[Path] = []
     failed: dict[Path, str] = {}
-    waiting: deque[Future[list[Path]]] = deque()
-    with ThreadPoolExecutor(2) as pool:
-        for done, (source, sample) in enumerate(ahead(sources, _read), 1):
-            found = _tried(scorer, source, sample, space, probabilities="probabilities" in save)
-            if isinstance(found, Prediction) and isinstance(sample, Sample):
-                waiting.append(pool.submit(write_prediction, out, source.name, found, sample, save=save))
+    inner = progress if len(sources) == 1 else None
+    # Images that wait in memory would count against a limit.
+    count, threads = (4, 2) if wanted.max_memory is None else (0, 1)
+    with ThreadPoolExecutor(threads) as pool:
+        start = partial(_started, pool=pool, scorer=scorer, space=space, out=out, wanted=wanted, progress=inner)
+        samples = ahead(left, partial(_read, wanted=wanted), count=count, threads=threads)
+        started = ((source, start(source, sample)) for source, sample in samples)
+        for done, (source, files) in enumerate(_later(started, count), skipped + 1):
+            try:
+                found = files()
+            except BAD as error:
+                failed[source.path] = refusal(source, error)
             else:
-                failed[source.path] = str(found)
-            while len(waiting) > 4:
-                written += waiting.popleft().result()
-            if progress is not None:
+                written += found
+                if journal is not None:
+                    journal.note(source, [file.relative_to(out).as_posix() for file in found])
+            if progress is not None and inner is None:
                 progress(done, len(sources))
-        for future in waiting:
-            written += future.result()
-    return Outcome(written=written, failed=failed)
+    return Outcome(
+        written=written,
+        failed=failed,
+        predicted=len(left) - len(failed),
+        skipped=skipped,
+        redone=0 if journal is None else journal.redone,
+    )
 
 
-def _tried(
-    scorer: Scorer, source: Source, sample: Sample | AtrousError, space: LabelSpace, *, probabilities: bool
-) -> Prediction | str:
-    """Return the prediction, or the words, logged, that say why there is none."""
-    try:
-        if isinstance(sample, AtrousError):
-            raise sample
-        return predicted(scorer, sample, space, probabilities=probabilities)
-    except (AtrousError, ValueError) as error:
-        words = str(error) if str(source.path) in str(error) else f"{source.path}: {error}"
-    except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and "memory" not in str(error):
-            raise
-        words = f"{source.path}: too large for this machine's memory; make the image smaller, or cut it into parts"
+def predict_source(
+    source: Source,
+    scorer: Scorer,
+    space: LabelSpace,
+    out: Path,
+    wanted: Wanted,
+    *,
+    progress: Progress | None = None,
+) -> list[Path]:
+    """Write what is wanted of one source below `out`, and return the files.
+
+    Raises `AtrousError`, `ValueError`, `MemoryError` or `RuntimeError` where it cannot be; `refusal` has words for all.
+    """
+    sample = _read(source, wanted=wanted)
+    if sample is None:
+        return _predict_file(source, scorer, space, out, wanted, progress)
+    return write_prediction(out, source.name, _of_image(scorer, sample, space, wanted), sample, save=wanted.save)
+
+
+def refusal(source: Source, error: Exception) -> str:
+    """Return, and log, the words that say why a source has no prediction.
+
+    Raises the error itself where no other source would fare better, as on a full disk, or nothing is known of it.
+    """
+    if isinstance(error.__cause__, OSError) and error.__cause__.errno in _FULL:
+        raise error
+    if isinstance(error, RuntimeError) and "memory" not in str(error):
+        raise error
+    words = str(error) if str(source.path) in str(error) else f"{source.path}: {error}"
+    if isinstance(error, MemoryError | RuntimeError):
+        words = f"{source.path}: too large for this machine's memory; give --max-memory, which cuts it into parts"
     logging.getLogger("atrous").warning("%s (skipped)", words)
     return words
 
 
-def _read(source: Source) -> Sample:
-    return Sample(image=read_image(source.path), path=source.path)
+def _started(
+    source: Source,
+    sample: Sample | AtrousError | None,
+    *,
+    pool: ThreadPoolExecutor,
+    scorer: Scorer,
+    space: LabelSpace,
+    out: Path,
+    wanted: Wanted,
+    progress: Progress | None,
+) -> Callable[[], list[Path]]:
+    """Predict a source, and return what gives its files once they are written, or raises what is wrong with it."""
+    try:
+        if isinstance(sample, AtrousError):
+            raise sample
+        if sample is None:
+            files = _predict_file(source, scorer, space, out, wanted, progress)
+            return lambda: files
+        prediction = _of_image(scorer, sample, space, wanted)
+        return pool.submit(write_prediction, out, source.name, prediction, sample, save=wanted.save).result
+    except BAD as error:
+        return partial(_raise, error)
+
+
+def _later(items: Iterable[Item], count: int) -> Iterator[Item]:
+    """Yield the items in order, each once `count` more have been taken."""
+    waiting: deque[Item] = deque()
+    for item in items:
+        waiting.append(item)
+        if len(waiting) > count:
+            yield waiting.popleft()
+    yield from waiting
+
+
+def _raise(error: Exception) -> list[Path]:
+    raise error
+
+
+def _read(source: Source, *, wanted: Wanted) -> Sample | None:
+    """Return the image of a source; None of what is read piece by piece."""
+    if source.kind != "image":
+        return None
+    if wanted.max_memory is None:
+        return read_source(source, max_pixels=wanted.max_pixels)
+    from atrous.prediction.raster_readers import decoded_whole
+
+    raster = decoded_whole(source.path, max_pixels=wanted.max_pixels, max_memory=wanted.max_memory)
+    return Sample(image=raster.image, path=source.path)
+
+
+def read_source(source: Source, *, max_pixels: int = MAX_PIXELS) -> Sample:
+    """Return the image of a source, whole; raises `AtrousError` for a video or a volume, and as `read_image` does."""
+    if source.kind in ("video", "volume"):
+        raise AtrousError(f"{source.path}: a {source.kind} is predicted into files; give out=, a folder for them")
+    return Sample(image=read_image(source.path, max_pixels=max_pixels), path=source.path)
+
+
+def _of_image(scorer: Scorer, sample: Sample, space: LabelSpace, wanted: Wanted) -> Prediction:
+    """Return the prediction of a decoded image: in blocks where memory is limited, or it is so large that it must be.
+
+    Probabilities are asked for of the whole image: they are as large as the largest that a block's could be.
+    """
+    whole = not SCORED.isdisjoint(wanted.save)
+    height, width = sample.image.shape[:2]
+    if not whole and (wanted.max_memory is not None or height * width > _LARGE):
+        from atrous.prediction.rasters import predicted_in_blocks
+
+        return predicted_in_blocks(scorer, sample, space, wanted)
+    return predicted(scorer, sample, space, probabilities=whole)
+
+
+def _predict_file(
+    source: Source, scorer: Scorer, space: LabelSpace, out: Path, wanted: Wanted, progress: Progress | None
+) -> list[Path]:
+    if source.kind == "raster":
+        from atrous.prediction.rasters import predict_raster as predict_kind
+    elif source.kind == "video":
+        from atrous.prediction.video import predict_video as predict_kind
+    else:
+        from atrous.prediction.volumes import predict_volume as predict_kind
+    return predict_kind(source, scorer, space, out, wanted, progress=progress)

@@ -10,8 +10,9 @@ import numpy as np
 from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
-from atrous.contract import Preprocessing, Scorer
+from atrous.contract import Geometry, LabelSpace, Preprocessing, Scorer
 from atrous.prediction.arrays import beside, from_numpy, scored, to_numpy
+from atrous.prediction.passing import geometry_of, preprocessing_of, space_of
 
 Refiner = Callable[[NDArray[Any], NDArray[np.float32]], NDArray[np.float32]]
 """A function of an image (h, w, c) in 0..255 and its probabilities (labels, h, w) that returns better ones."""
@@ -35,12 +36,6 @@ def in_255(image: NDArray[Any], preprocessing: Preprocessing | None) -> NDArray[
         return values
     low, high = preprocessing.low, preprocessing.high
     return values if (low, high) == (0, 255) else (values - np.float32(low)) / np.float32((high - low) / 255)
-
-
-def preprocessing_of(scorer: Any) -> Preprocessing | None:
-    """Return a scorer's `preprocessing`, None where it has none."""
-    found = getattr(scorer, "preprocessing", None)
-    return found if isinstance(found, Preprocessing) else None
 
 
 def refined(scorer: Scorer, refiner: Refiner, *, preprocessing: Preprocessing | None = None) -> Refined:
@@ -82,6 +77,16 @@ class Refined:
     def from_numpy(self, images: NDArray[Any]) -> Any:
         """Return the images as the inner scorer takes them."""
         return from_numpy(self.scorer, images)
+
+    @property
+    def geometry(self) -> Geometry:
+        """The inner scorer's."""
+        return geometry_of(self.scorer)
+
+    @property
+    def space(self) -> LabelSpace | None:
+        """The inner scorer's classes, None where it does not say."""
+        return space_of(self.scorer)
 
 
 def refine(refiner: Refiner, image: NDArray[Any], probabilities: NDArray[Any]) -> NDArray[np.float32]:

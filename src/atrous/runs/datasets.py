@@ -18,7 +18,7 @@ from atrous.data.layouts import Found, recognise
 from atrous.data.names import composed
 from atrous.data.spaces import space_as_wished
 from atrous.data.wishes import CLASSES_FILE, Wishes, wished
-from atrous.store import model_folder, read_config, read_json
+from atrous.store import is_exported, model_folder, read_config, read_json
 
 _LOOKED_AT = 16
 """Masks from which it is seen what a folder without names holds."""
@@ -41,7 +41,8 @@ def data_of(
 
     Raises `AtrousError` as `open_dataset`, for other classes, and for a folder in which some of the images are missing.
     """
-    folder = model_folder(run if model is None else model)
+    given = run if model is None else model
+    folder = given if is_exported(given) else model_folder(given)
     config = read_config(folder)
     found = recognise(Path(data), layout=layout, masks=masks)
     wishes = wished(found.root, classes=None, ignore=None, labels=None, told=found.told)

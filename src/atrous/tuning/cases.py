@@ -78,10 +78,12 @@ def compared(
     words: str,
     note: str | None = None,
     progress: Callable[[int], None] | None = None,
+    shown: Callable[[Case, NDArray[Any], NDArray[Any]], None] | None = None,
 ) -> Comparison:
     """Return the scores of the cases before and after refining, in one pass; without a refiner both are equal.
 
-    `words` say what the refiner is, and `progress` is told how many cases are done.
+    `words` say what the refiner is, and `progress` is told how many cases are done. `shown` is called with every case
+    and its probabilities before and after.
 
     Raises `ValueError` where there is no case, and `AtrousError` with the image's path for what the refiner refuses or
     should not return.
@@ -95,6 +97,8 @@ def compared(
             with named(case.path):
                 probabilities = refine(refiner, case.image, probabilities)
             after = _with(after, case, probabilities, space)
+        if shown is not None:
+            shown(case, case.probabilities, probabilities)
         if progress is not None:
             progress(done)
     if before is None:

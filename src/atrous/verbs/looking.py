@@ -10,28 +10,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from atrous.contract import Scorer
     from atrous.data.conversion import Converted
     from atrous.data.inspection import Inspection
     from atrous.describing import Description
-    from atrous.models import Segmenter
-
-from atrous.verbs.choices import device_of
 
 
-def load(model: str | Path, *, device: str | None = None) -> Segmenter:
-    """Open a model folder, or a run (its `best/`, else its `last/`): a scorer in evaluation mode.
+def load(model: str | Path, *, device: str | None = None, threads: int | None = None) -> Scorer:
+    """Open a model folder, or a run (its `best/`, else its `last/`), or an exported file: a scorer.
 
-    Nothing is downloaded and nothing unpickled. `device` None takes a GPU where there is one.
+    Of a run or a model folder it is a `Segmenter` in evaluation mode, which takes tensors; of an exported file
+    (.onnx, .xml, .pt2) an `ExportedScorer`, which takes NumPy arrays, and for .onnx and .xml without torch. Nothing is
+    downloaded and nothing unpickled. `device` None takes a GPU where there is one, `threads` None one per core.
 
-    Raises `AtrousError` where the path is neither, or a file in it is missing or damaged.
+    Raises `AtrousError` where the path is none of these, or a file in it is missing or damaged.
 
         segmenter = atrous.load("runs/street")
         labels = segmenter.labels(torch.zeros(1, 3, 360, 480, dtype=torch.uint8))  # (1, 360, 480)
     """
-    from atrous.store import open_model
+    from atrous.store import open_scorer
 
-    segmenter, _ = open_model(model)
-    return segmenter.to(device_of(device))
+    return open_scorer(model, device=device, threads=threads)[0]
 
 
 def inspect(
@@ -122,7 +121,7 @@ def describe(
     """Describe a network: its stages with size, stride, receptive field and cost, and what its atrous rates do.
 
     `model` is a name of the table of models, with `classes` (21), `in_channels` (3) and further keywords of its builder
-    in `options`; or a run, a model folder or an exported .onnx file, which say all that themselves. `size` is that of
+    in `options`; or a run, a model folder or an exported file, which say all that themselves. `size` is that of
     the image, (height, width) or one number, and is enlarged to one that the network takes. Nothing is computed, and
     no weights are read, unless `plot` names a picture to write: the pyramid of maps, and what the middle logit sees of
     `image`, a file or an array (h, w, c), by default a synthetic street. A run's own weights look at it there, and
@@ -158,14 +157,13 @@ def _architecture(
 ) -> tuple[str, int, dict[str, Any]]:
     """Return the network that `model` means: its name in the table, its classes, and its builder's keywords."""
     from atrous.contract import AtrousError
-    from atrous.describing.exported import settings_of
     from atrous.models import TABLE
-    from atrous.store import model_folder, read_config
+    from atrous.store import EXPORTED, is_exported, model_folder, read_config
 
     path = Path(model)
     if options.get("pretrained"):
         raise ValueError("pretrained came, but weights have no part in a description: train with them, give the run")
-    if str(model) in TABLE or not (path.exists() or path.suffix == ".onnx" or len(path.parts) > 1):
+    if str(model) in TABLE or not (path.exists() or path.suffix in EXPORTED or len(path.parts) > 1):
         return (
             str(model),
             21 if classes is None else classes,
@@ -175,15 +173,11 @@ def _architecture(
     given = [name for name, value in wishes.items() if value is not None]
     if given:
         raise ValueError(f"{model}: is a model and says itself what it is; leave {', '.join(given)} out")
-    if path.suffix == ".onnx":
-        name, count, options, channels = settings_of(path)
-    else:
-        config = read_config(model_folder(path))
-        name, count, options = config.model, len(config.space), config.options
-        channels = config.preprocessing.channels
+    config = read_config(path if is_exported(path) else model_folder(path))
+    name, count, options = config.model, len(config.space), config.options
     if name not in TABLE:
         raise AtrousError(f"{model}: its network {name!r} is not known here; there are {', '.join(TABLE)}")
-    return name, count, {"in_channels": channels, **options}
+    return name, count, {"in_channels": config.preprocessing.channels, **options}
 
 
 def _plot(

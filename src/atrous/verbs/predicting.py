@@ -1,9 +1,9 @@
-"""The verbs that label images: predict, refine."""
+"""The verb that labels images: predict."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -12,39 +12,37 @@ if TYPE_CHECKING:
 
     from atrous.contract import LabelSpace, Prediction, Scorer
     from atrous.prediction import Outcome, Refiner
-    from atrous.prediction.refined_files import RefinedFiles
+    from atrous.prediction.wanted import Progress, Wanted
 
-from atrous.verbs.choices import chosen_refiner
+from atrous.verbs.opening import Opened, opened
 
 
 @overload
 def predict(
-    model: str | Path | Scorer,
-    source: str | Path | NDArray[Any],
+    model: str | Path | Scorer | Sequence[str | Path],
+    source: str | Path,
     *,
     out: str | Path,
     save: Collection[str] = ...,
     space: LabelSpace | None = ...,
-    crf: bool | str | Path | Refiner = ...,
-    device: str | None = ...,
-    progress: Callable[[int, int], None] | None = ...,
+    progress: Progress | None = ...,
+    **settings: Any,
 ) -> Outcome: ...
 
 
 @overload
 def predict(
-    model: str | Path | Scorer,
+    model: str | Path | Scorer | Sequence[str | Path],
     source: str | Path | NDArray[Any],
     *,
     space: LabelSpace | None = ...,
     probabilities: bool = ...,
-    crf: bool | str | Path | Refiner = ...,
-    device: str | None = ...,
+    **settings: Any,
 ) -> Prediction | Iterator[Prediction]: ...
 
 
-def predict(
-    model: str | Path | Scorer,
+def predict(  # noqa: PLR0913  (a door: what decides the result has a name each)
+    model: str | Path | Scorer | Sequence[str | Path],
     source: str | Path | NDArray[Any],
     *,
     out: str | Path | None = None,
@@ -52,25 +50,48 @@ def predict(
     space: LabelSpace | None = None,
     probabilities: bool = False,
     crf: bool | str | Path | Refiner = False,
+    tta: bool = False,
+    scales: Sequence[float] | None = None,
+    window: int | tuple[int, int] | None = None,
+    overlap: float | None = None,
+    max_memory: int | None = None,
+    max_pixels: int | None = None,
+    smoothing: float = 0.0,
+    frames: int | None = None,
+    redo: bool = False,
+    watch: bool = False,
+    cluster: bool | str = False,
+    workers: int | None = None,
     device: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Prediction | Iterator[Prediction] | Outcome:
-    """Label every pixel of images of any size.
+    """Label every pixel of images of any size, of rasters, volumes and videos.
 
-    `model` is a model folder, a run, or any scorer with `space` given. `source` is an image file, a folder, a glob, or
-    an array (h, w) or (h, w, c). Without `out`: one `Prediction` for a file or an array, an iterator for the rest.
-    With `out`: files `OUT/masks/NAME.png`, `OUT/overlays/NAME.jpg` and, where `save` names them,
-    `OUT/probabilities/NAME.npz`, and an `Outcome`. An image that cannot be read is reported and the rest goes on.
+    `model` is a run, a model folder, an exported file, several of them (a sequence, or one text with commas), whose
+    probabilities are averaged, or any scorer with `space` given. `source` is a file, a folder, a glob, a `.txt` or
+    `.csv` list, "-" for one image on standard input, "webcam", or an array (h, w) or (h, w, c).
 
-    `crf` refines the probabilities: True with the numbers that `crf_tune` stored in the run, or else with mild ones,
-    which is logged as a warning; other choices are logged as info, and `Outcome.refined` names each. "mild",
-    "deeplab_v1", "deeplab_v2", "crf_as_rnn", "pydensecrf_example", "superpixels" and "guided" are ready-made; a JSON
-    file has the keywords of `crf.DenseCRF`; a function takes an image (h, w, c) in 0..255 and its probabilities
-    (classes, h, w), and returns refined ones. Images that are not uint8 are brought there from the range the model was
-    trained on; those for a scorer without `preprocessing` are taken to be there.
+    Without `out`: one `Prediction` for a file, standard input or an array, an iterator for the rest. With `out`: files
+    `OUT/KIND/NAME`, of the kinds in `save` (`prediction.KINDS`), and an `Outcome`. What is finished there, by the same
+    model with the same options, is skipped, unless `redo`. A source that cannot be read is reported and the rest goes
+    on. With `watch`, a folder's new files are predicted as they come, until Ctrl-C.
 
-    Raises `AtrousError` for a model or a source that is not there, `ValueError` for an unknown kind in `save` or an
-    unknown `crf`.
+    `tta` averages over the mirror image and three scales, `scales` over those given; `window` cuts images into windows
+    of a side, or (height, width), in pixels, that overlap by the share `overlap`. `crf` refines the probabilities: True
+    with the numbers that `crf_tune` stored in the run, or else with mild ones, which is logged as a warning; other
+    choices are logged as info, and `Outcome.refined` names each. "mild", "deeplab_v1", "deeplab_v2", "crf_as_rnn",
+    "pydensecrf_example", "superpixels" and "guided" are ready-made; a JSON file has the keywords of `crf.DenseCRF`; a
+    function takes an image (h, w, c) in 0..255 and its probabilities (classes, h, w), and returns refined ones. Images
+    that are not uint8 are brought there from the range the model was trained on; those for a scorer without
+    `preprocessing` are taken to be there.
+
+    `max_memory` is the most resident memory, in bytes, that this process may ever take, libraries included;
+    `max_pixels` bounds images that are decoded whole, 200 million by default. `smoothing` is the share of the frame
+    before in a video's frame, `frames` how many are taken of a webcam. `cluster` predicts by many processes of Ray, on
+    this machine or at an address, at most `workers`; sources and `out` may then be in stores, as s3://bucket/folder.
+
+    Raises `AtrousError` for a model or a source that is not there, `ValueError` for an unknown kind in `save`, an
+    unknown `crf`, and settings out of range.
 
     >>> import atrous, numpy as np
     >>> from atrous.contract import LabelSpace
@@ -81,114 +102,60 @@ def predict(
     """
     import numpy as np
 
-    from atrous.contract import Sample
-    from atrous.data import read_image
-    from atrous.prediction import KINDS, each_predicted, find, predict_into, predicted, refined
+    from atrous.data.images import MAX_PIXELS
+    from atrous.prediction.wanted import Wanted
 
-    save = (save,) if isinstance(save, str) else save
-    unknown = sorted(set(save) - set(KINDS))
-    if unknown:
-        raise ValueError(f"save {unknown[0]!r} is not known; there are {', '.join(KINDS)}")
-    chosen = chosen_refiner(crf, model)
-    scorer, space = _scorer(model, space, device)
-    if chosen is not None and chosen.refiner is not None:
-        scorer = refined(scorer, chosen.refiner)
+    wanted = Wanted(
+        save=(save,) if isinstance(save, str) else tuple(save),
+        max_memory=max_memory,
+        max_pixels=max_pixels or MAX_PIXELS,
+        smoothing=smoothing,
+        frames=frames,
+    )
+    opening = partial(
+        opened, model, space=space, crf=crf, tta=tta, scales=scales, window=window, overlap=overlap, device=device
+    )
+    if out is None:
+        if watch or cluster is not False or redo:
+            raise ValueError("watch, cluster and redo are about files; give out=, a folder for them")
+        return _in_memory(opening(), source, wanted, probabilities=probabilities)
+    if cluster is not False:
+        from atrous.verbs.clusters import predict_on
+
+        if watch or smoothing or isinstance(source, np.ndarray):
+            raise ValueError("cluster came with watch, smoothing or an array; leave one of the two out")
+        address = None if cluster is True else str(cluster)
+        return predict_on(
+            opening, str(source), str(out), wanted, address=address, workers=workers, redo=redo, progress=progress
+        )
+    from atrous.verbs.files import predict_files
+
+    if isinstance(source, np.ndarray):
+        raise ValueError("an array came with out; files are written of files: leave out away, or give the file's path")
+    return predict_files(opening(), source, Path(out), wanted, redo=redo, watch=watch, progress=progress)
+
+
+def _in_memory(
+    opened: Opened, source: Any, wanted: Wanted, *, probabilities: bool
+) -> Prediction | Iterator[Prediction]:
+    """Return the prediction of one image, or yield those of many."""
+    import numpy as np
+
+    from atrous.contract import Sample
+    from atrous.prediction import each_predicted, find, predicted
+    from atrous.prediction.folders import read_source
+    from atrous.prediction.streams import STANDARD_INPUT, read_stream
+
+    scorer, space = opened.scorer, opened.space
     if isinstance(source, np.ndarray):
         if source.ndim not in (2, 3) or not source.size:
             raise ValueError(f"an array of shape {source.shape} came; one image is (h, w) or (h, w, c)")
         image = source[..., None] if source.ndim == 2 else source
         return predicted(scorer, Sample(image=image), space, probabilities=probabilities)
-    if out is None and Path(source).is_file():
-        sample = Sample(image=read_image(source), path=Path(source))
+    if str(source) == STANDARD_INPUT:
+        return predicted(scorer, read_stream(max_pixels=wanted.max_pixels), space, probabilities=probabilities)
+    sources = find(source)
+    if len(sources) == 1 and Path(source).is_file():
+        sample = read_source(sources[0], max_pixels=wanted.max_pixels)
         return predicted(scorer, sample, space, probabilities=probabilities)
-    if out is None:
-        return each_predicted(scorer, find(source), space, probabilities=probabilities)
-    _refuse_dataset(Path(out))
-    sources = find(source, apart_from=[Path(out) / kind for kind in KINDS])
-    outcome = predict_into(Path(out), scorer, sources, space, save=save, progress=progress)
-    return replace(outcome, refined=None if chosen is None else chosen.words)
-
-
-def refine(
-    image: str | Path,
-    mask: str | Path | None = None,
-    *,
-    out: str | Path,
-    scribbles: str | Path | None = None,
-    overlay: str | Path | None = None,
-    crf: bool | str | Path | Refiner = True,
-    confidence: float | None = None,
-    ignore: Any = None,
-    keep_ignored: bool = False,
-    unknown: tuple[int, int, int] | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    **numbers: Any,
-) -> RefinedFiles:
-    """Make a mask of any tool follow the edges of its image, or a full mask of a few coloured strokes.
-
-    `mask` has indices, a palette, grey levels or colours, and the result keeps its form; or it holds probabilities
-    (.npz, .npy). `scribbles`, in its place, is a picture with a stroke or more in each class's colour. `image`, either
-    of them and `out` are files; or folders with matching names, of which a file that cannot be used is reported and the
-    rest goes on. `overlay` is a file, or then a folder, for the image under the result.
-
-    A pixel's label in a mask is taken to be right with the probability `confidence`, 0.7 without it. `ignore` is the
-    number or colour in masks that is no class; such pixels, and transparent ones, get one, unless `keep_ignored`.
-    `unknown` is the colour of pictures of strokes where there is none, and is found out without it. What the kind of
-    file has no use for is refused.
-
-    `crf` is what `predict` takes, and `numbers` replace some of a `DenseCRF`: w1, sigma_alpha, sigma_beta, w2,
-    sigma_gamma, iterations, mode. True is DeepLab v2's for masks and strokes, strokes after the random walk of
-    `crf.Scribbles`, and mild for probabilities: those know where they are unsure, and stronger numbers wear thin
-    classes away. Masks are sure of themselves to their very borders and wrong there, so that more is needed to move
-    them; PyDenseCRF's example, made for coarse annotations with much left open, moves them too far.
-
-    Raises `AtrousError` for files that cannot be used, `ValueError` for settings that cannot be.
-
-        atrous.refine("photo.jpg", "mask.png", out="refined.png")
-        atrous.refine("photo.jpg", scribbles="strokes.png", out="mask.png", overlay="look.jpg")
-    """
-    from atrous.prediction import refined_files as files
-    from atrous.prediction.refine_jobs import jobs_of
-    from atrous.tuning.refining import refining_function
-
-    given = mask if scribbles is None else scribbles
-    if given is None or (mask is not None and scribbles is not None):
-        raise ValueError("give a mask to refine, or scribbles in its place: one of them")
-    jobs, alone, single = jobs_of(image, given, out, overlay=overlay)
-    kind = files.kind_of(jobs[0].given, strokes=scribbles is not None)
-    files.check_settings(kind, confidence=confidence, ignore=ignore, keep_ignored=keep_ignored, unknown=unknown)
-    function, words = refining_function(kind, crf, numbers, 0.7 if confidence is None else confidence)
-    refining = files.Refining(kind=kind, function=function, ignore=ignore, keep_ignored=keep_ignored, unknown=unknown)
-    if single:
-        changed = {jobs[0].out: files.refine_file(jobs[0], refining)}
-        return files.RefinedFiles(changes=changed, failed={}, words=words)
-    changes, failed = files.refine_files(jobs, refining, progress=progress)
-    return files.RefinedFiles(changes=changes, failed={**alone, **failed}, words=words)
-
-
-def _refuse_dataset(out: Path) -> None:
-    """Raise `AtrousError` where `out` is a folder of images and masks: predictions would replace its masks.
-
-    Images with `masks/` and what else only predictions write beside it are a folder that was predicted into.
-    """
-    from atrous.contract import AtrousError
-    from atrous.data.layouts import recognise
-
-    try:
-        found = recognise(out)
-    except AtrousError:
-        return
-    if found.root == out and not any((out / kind).is_dir() for kind in ("overlays", "probabilities")):
-        told = f"is a dataset ({found.layout}), whose masks predictions would replace"
-        raise AtrousError(f"{out}: {told}; choose another --out")
-
-
-def _scorer(model: Any, space: LabelSpace | None, device: str | None) -> tuple[Scorer, LabelSpace]:
-    if isinstance(model, str | Path):
-        from atrous.verbs.looking import load
-
-        model = load(model, device=device)
-    space = space or getattr(model, "space", None)
-    if space is None:
-        raise ValueError("a scorer without classes came; give space=LabelSpace(names=(...)) with it")
-    return model, space
+    return each_predicted(scorer, sources, space, probabilities=probabilities)

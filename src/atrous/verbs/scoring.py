@@ -7,139 +7,91 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from atrous.contract import LabelSpace, Sample, Scorer
-    from atrous.data import Pair
-    from atrous.evaluation import Comparison, Scores, ScoresWithObjects
+    from atrous.contract import Colour
+    from atrous.evaluation import Comparison
+    from atrous.evaluation.report import Report
     from atrous.prediction import Refiner
     from atrous.tuning import Grid, Objective, Tuning
 
-from atrous.verbs.choices import chosen_refiner, device_of
+from atrous.verbs.choices import device_of
+
+Progress = Callable[[int, int], None]
+
+
+@overload
+def evaluate(model: Any, data: str | Path, *, crf: Literal[False] = ..., **settings: Any) -> Report: ...
 
 
 @overload
 def evaluate(
-    model: str | Path,
-    data: str | Path,
-    *,
-    split: str = ...,
-    crf: Literal[False] = ...,
-    objects: Literal[False] = ...,
-    layout: str | None = ...,
-    masks: str | None = ...,
-    device: str | None = ...,
-    progress: Callable[[int, int], None] | None = ...,
-) -> Scores: ...
-
-
-@overload
-def evaluate(
-    model: str | Path,
-    data: str | Path,
-    *,
-    split: str = ...,
-    crf: Literal[False] = ...,
-    objects: Literal[True],
-    layout: str | None = ...,
-    masks: str | None = ...,
-    device: str | None = ...,
-    progress: Callable[[int, int], None] | None = ...,
-) -> ScoresWithObjects: ...
-
-
-@overload
-def evaluate(
-    model: str | Path,
-    data: str | Path,
-    *,
-    split: str = ...,
-    crf: Literal[True] | str | Path | Refiner,
-    objects: Literal[False] = ...,
-    layout: str | None = ...,
-    masks: str | None = ...,
-    device: str | None = ...,
-    progress: Callable[[int, int], None] | None = ...,
+    model: Any, data: str | Path, *, crf: Literal[True] | str | Path | Refiner, **settings: Any
 ) -> Comparison: ...
 
 
 @overload
 def evaluate(
-    model: str | Path,
-    data: str | Path,
-    *,
-    split: str = ...,
-    crf: bool | str | Path | Refiner,
-    objects: bool = ...,
-    layout: str | None = ...,
-    masks: str | None = ...,
-    device: str | None = ...,
-    progress: Callable[[int, int], None] | None = ...,
-) -> Scores | ScoresWithObjects | Comparison: ...
+    model: Any, data: str | Path, *, crf: bool | str | Path | Refiner, **settings: Any
+) -> Report | Comparison: ...
 
 
-def evaluate(
-    model: str | Path,
+def evaluate(  # noqa: PLR0913  (a door: what decides the result has a name each)
+    model: str | Path | Sequence[str | Path],
     data: str | Path,
     *,
     split: str = "val",
-    crf: bool | str | Path | Refiner = False,
+    measures: str | Sequence[str] = (),
     objects: bool = False,
+    crf: bool | str | Path | Refiner = False,
+    tta: bool = False,
+    scales: Sequence[float] | None = None,
+    window: int | tuple[int, int] | None = None,
+    overlap: float | None = None,
+    ignore: int | Colour | None = None,
+    void: bool = False,
+    foreground: bool | None = None,
+    resamples: int = 1000,
+    html: str | Path | None = None,
     layout: str | None = None,
     masks: str | None = None,
     device: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Scores | ScoresWithObjects | Comparison:
-    """Score a model folder or a run on a labelled folder, at original resolution.
+    progress: Progress | None = None,
+) -> Report | Comparison:
+    """Score a run, a model folder or an exported file on a labelled folder, at original resolution.
 
-    `split` is the one stored in the run where the folder is the one it was trained on, else the folder's own. Masks
-    are read with the model's classes; `layout` and `masks` are `inspect`'s. With `crf`, which is what `predict` takes,
-    every image is also scored refined, and both come back with what changed in each class; the network runs once.
-    With `objects` those are scored too: see `ScoresWithObjects`, which comes back then.
+    `model` may also be several, whose probabilities are averaged. `split` is the one stored in the run where the folder
+    is the one it was trained on, else the folder's own. Masks are read with the model's classes; `layout` and `masks`
+    are `inspect`'s, and `ignore` is what they hold where nothing counts. `tta`, `scales`, `window` and `overlap` are
+    `predict`'s.
 
-    Raises `ValueError` for `crf` and `objects` at once; `AtrousError` where the folder has no such split, or a mask
-    holds what the model does not know; with `crf`, for an image whose probabilities are not finite, or of which a
-    refiner makes anything but finite numbers.
+    `measures` are some of `evaluation.MEASURES`, or "all": those that the data allow, but not "flicker", which is of
+    frames. `objects` adds them. `void` prints the means with ignored pixels as false positives too; `foreground` says
+    whether the first class is the background, which its name says otherwise. `resamples` is how many bootstrap samples
+    the intervals are of, 0 for none. `html` is a file for a page with all of it; all measures are taken then, unless
+    some were named.
+
+    With `crf`, which is what `predict` takes, every image is also scored refined, and both come back as a `Comparison`
+    with what changed in each class; the network runs once.
+
+    Raises `ValueError` for settings that cannot be; `AtrousError` where the folder has no such split, an image has no
+    mask, or a mask holds what the model does not know; with `crf`, for an image whose probabilities are not finite, or
+    of which a refiner makes anything but finite numbers.
     """
-    from atrous.data.facts import identity
-    from atrous.runs import data_of, pairs_in, scored
-    from atrous.store import open_model
+    from atrous.verbs.reporting import Asked, refined_pair, reported
 
-    if objects and crf is not False:
-        raise ValueError("objects came with crf; objects are scored as the network finds them: leave one out")
-    chosen = chosen_refiner(crf, model)
-    segmenter, config = open_model(model)
-    dataset = data_of(Path(model), data, space=config.space, layout=layout, masks=masks)
-    pairs, space = pairs_in(dataset, split), dataset.space
-    scorer = segmenter.to(device_of(device))
-    if chosen is None:
-        return (_with_objects if objects else scored)(scorer, pairs, space, progress=progress)
-    from atrous.tuning import cases_of, compared
-
-    told = None if progress is None else lambda done: progress(done, len(pairs))
-    note = chosen.note([pair.name for pair in pairs], data=data, sha256=identity(dataset))
-    return compared(cases_of(scorer, pairs, space), chosen.refiner, space, words=chosen.words, note=note, progress=told)
-
-
-def _with_objects(
-    scorer: Scorer, pairs: Sequence[Pair], space: LabelSpace, *, progress: Callable[[int, int], None] | None
-) -> ScoresWithObjects:
-    from atrous.evaluation import ScoresWithObjects
-    from atrous.runs import scored
-
-    total: ScoresWithObjects | None = None
-
-    def count(_: Pair, sample: Sample, labels: NDArray[np.uint8]) -> None:
-        nonlocal total
-        if sample.labels is not None:
-            each = ScoresWithObjects.of(sample.labels, labels, space, instances=sample.instances)
-            total = each if total is None else total + each
-
-    scored(scorer, pairs, space, progress=progress, shown=count)
-    if total is None:
-        raise ValueError("no pairs came; scores need at least one")
-    return total
+    asked = Asked(
+        measures=measures,
+        objects=objects,
+        void=void,
+        foreground=foreground,
+        resamples=resamples,
+        html=None if html is None else Path(html),
+    )
+    asked.check(crf=crf)
+    around = {"tta": tta, "scales": scales, "window": window, "overlap": overlap, "device": device}
+    reading = {"split": split, "ignore": ignore, "layout": layout, "masks": masks}
+    if crf is False or crf is None:
+        return reported(model, data, asked, around=around, reading=reading, progress=progress)
+    return refined_pair(model, data, asked, crf=crf, around=around, reading=reading, progress=progress)
 
 
 def crf_tune(

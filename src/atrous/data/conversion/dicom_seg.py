@@ -25,6 +25,7 @@ from atrous.data.dataset import Dataset
 from atrous.data.dicom_classes import BACKGROUND
 from atrous.data.dicom_colours import lab_of
 from atrous.data.dicom_files import is_dicom, opened, quietly
+from atrous.data.dicom_series import Stack
 from atrous.data.pairs import Pair
 from atrous.data.parts import path_of
 from atrous.data.samples import read_sample
@@ -75,7 +76,8 @@ def write(
         ignored += int((labels == IGNORE).sum())
         labels[labels == IGNORE] = 0
         written.append(out / f"{name}.dcm")
-        _save(written[-1], each, labels, dataset.space, kind="LABELMAP" if labelmap else "BINARY")
+        kind = "LABELMAP" if labelmap else "BINARY"
+        write_segmentation(written[-1], each.stack, list(each.pairs), labels, dataset.space, kind=kind)
     if ignored and say is not None:
         say(f"{counted(ignored, 'pixel')} are to be ignored: they are in no segment, as background is")
     return written
@@ -118,22 +120,36 @@ def _labels(each: Series, space: LabelSpace, progress: Progress) -> NDArray[np.u
     return np.stack([labels for labels in samples if labels is not None])
 
 
-def _save(path: Path, each: Series, labels: NDArray[np.uint8], space: LabelSpace, *, kind: str) -> None:
-    first = each.stack.first.path
+def write_segmentation(
+    path: Path,
+    stack: Stack,
+    frames: Sequence[tuple[Path, int]],
+    labels: NDArray[np.uint8],
+    space: LabelSpace,
+    *,
+    kind: str = "BINARY",
+    automatic: bool = False,
+) -> None:
+    """Write labels (slices, h, w), a slice for each of these frames of a stack, as a segmentation; label 0 is nothing.
+
+    `automatic` says that a program drew them. Raises `AtrousError` of the kind `no-segmentation` for images that lack
+    what a segmentation repeats of them, and where highdicom is missing or the disk refuses.
+    """
     try:
         import highdicom
     except ImportError as error:
         raise AtrousError(
             f'{path}: writing DICOM segmentations needs highdicom: pip install "atrous[medical]"'
         ) from error
-    sources, labels = _sources(each, labels)
+    sources, labels = _sources(stack, frames, labels)
     try:
         with quietly():
             made = highdicom.seg.Segmentation(
                 source_images=sources,
                 pixel_array=labels,
                 segmentation_type=kind,
-                segment_descriptions=_segments(highdicom, space),
+                omit_empty_frames=bool(labels.any()),
+                segment_descriptions=_segments(highdicom, space, automatic=automatic),
                 series_instance_uid=highdicom.UID(),
                 series_number=100,
                 sop_instance_uid=highdicom.UID(),
@@ -147,20 +163,23 @@ def _save(path: Path, each: Series, labels: NDArray[np.uint8], space: LabelSpace
             )
     except (AttributeError, ValueError, TypeError, KeyError) as error:
         raise AtrousError(
-            f"{first}: no segmentation of this series can be written ({error}). Complete its DICOM headers, "
-            "or choose another format, such as masks."
+            f"{stack.first.path}: no segmentation of this series can be written ({error}). Complete its DICOM headers, "
+            "or choose another format, such as masks.",
+            kind="no-segmentation",
         ) from error
     with atomic(path) as temporary, quietly():
         made.save_as(temporary)
 
 
-def _sources(each: Series, labels: NDArray[np.uint8]) -> tuple[list[Any], NDArray[np.uint8]]:
+def _sources(
+    stack: Stack, frames: Sequence[tuple[Path, int]], labels: NDArray[np.uint8]
+) -> tuple[list[Any], NDArray[np.uint8]]:
     """Return the images that a segmentation refers to, without pixels, and labels for all of their frames."""
-    first = each.stack.first
+    first = stack.first
     if len(first.positions) == 1:
-        return [_source(path) for path, _ in each.pairs], labels
+        return [_source(path) for path, _ in frames], labels
     whole = np.zeros((len(first.positions), *labels.shape[1:]), np.uint8)
-    whole[[frame for _, frame in each.pairs]] = labels
+    whole[[frame for _, frame in frames]] = labels
     return [_source(first.path)], whole
 
 
@@ -179,16 +198,19 @@ def _source(path: Path) -> Any:
     return source
 
 
-def _segments(highdicom: Any, space: LabelSpace) -> list[Any]:
+def _segments(highdicom: Any, space: LabelSpace, *, automatic: bool) -> list[Any]:
     from pydicom.sr.codedict import codes
 
+    family = codes.cid7162.ArtificialIntelligence
+    algorithm = highdicom.AlgorithmIdentificationSequence("atrous", family, __version__) if automatic else None
     return [
         highdicom.seg.SegmentDescription(
             segment_number=number,
             segment_label=_label(name),
             segmented_property_category=codes.SCT.Tissue,
             segmented_property_type=codes.SCT.Tissue,
-            algorithm_type="MANUAL",
+            algorithm_type="AUTOMATIC" if automatic else "MANUAL",
+            algorithm_identification=algorithm,
             display_color=_colour(highdicom, colour),
         )
         for number, (name, colour) in enumerate(zip(space.names[1:], space.colours[1:], strict=True), start=1)

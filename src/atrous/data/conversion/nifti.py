@@ -98,7 +98,7 @@ def _written(dataset: Dataset, path: Path, pairs: list[Pair]) -> Path:
     image = _first(pairs[0].image)
     labels = {pair.name: read_sample(pair, dataset.space).labels for pair in pairs if pair.mask is not None}
     if isinstance(image, Slice):
-        _save(path, _stored(image, pairs, labels), image.path)
+        write_labels(path, _stored(image, pairs, labels), image.path)
         return path
     places = [getattr(_first(pair.image), "place", None) for pair in pairs]
     order = _order(places)
@@ -107,7 +107,7 @@ def _written(dataset: Dataset, path: Path, pairs: list[Pair]) -> Path:
     for index, pair in zip(order, pairs, strict=True):
         if pair.name in labels:
             pictures[index] = labels[pair.name]
-    _save(path, pictures, None, places[order.index(0)])
+    write_labels(path, pictures, None, places[order.index(0)])
     return path
 
 
@@ -135,8 +135,12 @@ def _stored(image: Slice, pairs: Iterable[Pair], labels: Mapping[str, Any]) -> N
     return image.view.stored(pictures)
 
 
-def _save(path: Path, labels: NDArray[np.uint8], source: Path | None, place: Any = None) -> None:
-    """Write labels (slices, rows, columns) with the header of a NIfTI `source`, else with the affine that is known."""
+def write_labels(path: Path, labels: NDArray[np.uint8], source: Path | None, place: Any = None) -> None:
+    """Write labels (slices, rows, columns) with the header of a NIfTI `source`, else with the affine that is known.
+
+    Without `source`, `place` is that of the first slice. Raises `AtrousError` where nibabel is missing, or the disk
+    refuses.
+    """
     array = labels.transpose(2, 1, 0)
     if source is not None and source.name.lower().endswith(_NIFTI):
         image = _like(stored_header(source), array)

@@ -5,16 +5,13 @@ Pictures are in the page itself, so it can be sent and kept. It asks nothing of 
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Iterator
 from html import escape
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from atrous.contract import IGNORE, AtrousError, LabelSpace
 from atrous.data.census import in_threads
@@ -22,6 +19,7 @@ from atrous.data.parts import Source, image_pixels, mask_pixels
 from atrous.data.samples import decode
 from atrous.data.writers import atomic
 from atrous.draw import colourise, displayed, overlay
+from atrous.pages import document, picture, swatch
 
 if TYPE_CHECKING:
     from atrous.data.diagnosis.examination import Examination
@@ -31,24 +29,12 @@ if TYPE_CHECKING:
 _HEALTHY = 12  # pairs shown beside those with findings
 _PER_FINDING = 3
 _WIDTH = 260
-_QUALITY = 85
 
 _STYLE = """
-:root { color-scheme: light dark; --line: #8884; --soft: #8881; --bad: #c0392b; --good: #27823f; }
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem; }
-h1 { font-size: 1.5rem; overflow-wrap: anywhere; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
-table { border-collapse: collapse; } th, td { padding: .2rem .8rem .2rem 0; text-align: right; }
-th:first-child, td:first-child, .facts td { text-align: left; } tr { border-bottom: 1px solid var(--line); }
-.bar { display: inline-block; height: .7rem; background: #5b8dd9; vertical-align: middle; }
-.swatch { display: inline-block; width: .9rem; height: .9rem; margin-right: .5rem; vertical-align: -.1rem;
-  border: 1px solid var(--line); }
 .finding { border-left: .3rem solid var(--bad); background: var(--soft); margin: .8rem 0; padding: .5rem 1rem; }
 .finding h3 { margin: 0; font-size: 1rem; } .finding p { margin: .2rem 0; }
 .well { color: var(--good); font-weight: 600; }
 .files { font: 13px/1.5 ui-monospace, monospace; overflow-wrap: anywhere; margin: .3rem 0; padding-left: 1.2rem; }
-figure { margin: 1.2rem 0; } figcaption { font: 13px/1.5 ui-monospace, monospace; overflow-wrap: anywhere; }
-figcaption b { color: var(--bad); } figure div { display: flex; flex-wrap: wrap; gap: .4rem; align-items: start; }
-img { max-width: 100%; image-rendering: auto; }
 """
 
 
@@ -58,14 +44,11 @@ def write_page(path: str | Path, report: Inspection, examination: Examination) -
     The contact sheet shows up to three pairs of each finding, then healthy ones, evenly spaced.
     """
     with atomic(path) as temporary:
-        temporary.write_text("".join(_page(report, examination)), encoding="utf-8")
+        page = document(Path(report.root).resolve().name, _body(report, examination), style=_STYLE)
+        temporary.write_text("".join(page), encoding="utf-8")
 
 
-def _page(report: Inspection, examination: Examination) -> Iterator[str]:
-    title = escape(Path(report.root).resolve().name)
-    yield f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-    yield '<meta name="viewport" content="width=device-width">'
-    yield f"<style>{_STYLE}</style></head><body><h1>{title}</h1>"
+def _body(report: Inspection, examination: Examination) -> Iterator[str]:
     yield _summary(report)
     yield "<h2>Findings</h2>"
     yield "".join(_finding(finding) for finding in report.findings) or '<p class="well">Nothing is wrong.</p>'
@@ -76,7 +59,6 @@ def _page(report: Inspection, examination: Examination) -> Iterator[str]:
     yield "<h2>Images, masks and both</h2>"
     shown = chosen(examination)
     yield from in_threads(lambda item: _figure(item[0], item[1], examination.space), shown)
-    yield "</body></html>\n"
 
 
 def _summary(report: Inspection) -> str:
@@ -118,12 +100,11 @@ def _classes(report: Inspection, space: LabelSpace | None) -> str:
     rows = []
     for entry, colour in zip(report.classes, colours, strict=True):
         share = entry["pixels"] / total
-        swatch = f'<span class="swatch" style="background: rgb{colour}"></span>'
         bar = f'<span class="bar" style="width: {12 * share:.2f}rem"></span>'
         regions = entry["regions"]
         objects = (f"{regions:,}", f"{entry['small']:,}", f"{entry['median_area']:,.0f}") if regions else ("", "", "")
         rows.append(
-            f"<tr><td>{swatch}{escape(entry['name'])}</td><td>{escape(str(entry['value']))}</td><td>{share:.2%}</td>"
+            f"<tr><td>{swatch(colour)}{escape(entry['name'])}</td><td>{escape(str(entry['value']))}</td><td>{share:.2%}</td>"
             f'<td style="text-align: left">{bar}</td><td>{entry["images"]:,}</td>'
             f"<td>{'</td><td>'.join(objects)}</td></tr>"
         )
@@ -150,7 +131,10 @@ def chosen(examination: Examination) -> list[tuple[Look, tuple[str, ...]]]:
 
 
 def _figure(look: Look, kinds: tuple[str, ...], space: LabelSpace | None) -> str:
-    pictures = "".join(_picture(name, pixels) for name, pixels in _pictures(look, space)) or "cannot be read"
+    pictures = (
+        "".join(picture(name, pixels, width=_WIDTH, labels=name == "mask") for name, pixels in _pictures(look, space))
+        or "cannot be read"
+    )
     size = "" if look.size is None else f", {look.size[0]} x {look.size[1]}"
     told = f" <b>{escape(', '.join(kinds))}</b>" if kinds else ""
     caption = f"{escape(look.pair.name)} ({escape(look.split)}{size}){told}"
@@ -191,17 +175,3 @@ def _as_picture(mask: Source) -> Iterator[tuple[str, NDArray[np.uint8]]]:
         yield "mask", displayed(image_pixels(mask))
     except AtrousError:
         return
-
-
-def _picture(name: str, pixels: NDArray[np.uint8]) -> str:
-    """Return a picture as an element of the page: small, labels as PNG, the rest as JPEG."""
-    picture = Image.fromarray(pixels)
-    scale = _WIDTH / max(picture.width, 1)
-    method = Image.Resampling.NEAREST if name == "mask" or scale > 1 else Image.Resampling.LANCZOS
-    height = min(3 * _WIDTH, max(1, round(picture.height * scale)))
-    picture = picture.resize((_WIDTH, height), method)
-    file = BytesIO()
-    kind = "png" if name == "mask" else "jpeg"
-    picture.save(file, kind, quality=_QUALITY)
-    data = b64encode(file.getvalue()).decode("ascii")
-    return f'<img alt="{name}" width="{_WIDTH}" src="data:image/{kind};base64,{data}">'

@@ -1,0 +1,48 @@
+"""Whether neighbouring images of a set are alike, as frames of a clip are: such a set tells less than its number."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+_LIKE = 0.3
+"""From this correlation of neighbours on images are said to depend on each other."""
+
+
+def dependence(scores: NDArray[np.float64], *, lag: int = 1) -> float:
+    """Return the correlation of scores (images,) with those `lag` images later, -1..1; 0 where there is none to tell.
+
+    NaN scores are left out with their neighbours.
+
+    >>> dependence(np.sin(np.arange(100) / 10)) > 0.9
+    True
+    """
+    if not 0 < lag < len(scores) - 2:
+        return 0.0
+    pairs = np.stack([scores[:-lag], scores[lag:]])
+    pairs = pairs[:, ~np.isnan(pairs).any(0)]
+    pairs = pairs - pairs.mean(1, keepdims=True) if pairs.size else pairs
+    whole = float(np.sqrt(np.square(pairs).sum(1).prod())) if pairs.size else 0.0
+    return float((pairs[0] * pairs[1]).sum() / whole) if whole > 1e-12 else 0.0
+
+
+def dependence_note(scores: NDArray[np.float64], block: int) -> str | None:
+    """Return what to say of an interval over images whose scores (images,) go with their neighbours'; else None.
+
+    It is said where the correlation of neighbours is 0.3 and more than chance, in blocks too short to hold it.
+
+    >>> dependence_note(np.random.default_rng(0).random(100), 1) is None
+    True
+    """
+    near = dependence(scores)
+    if near < max(_LIKE, 2 / np.sqrt(max(len(scores), 1))):
+        return None
+    reach = next((lag for lag in range(2, len(scores)) if dependence(scores, lag=lag) < _LIKE), len(scores))
+    needed = max(2, min(reach, len(scores) // 4))
+    if block >= needed:
+        return None
+    return (
+        f"Neighbouring images are alike (their mean IoU correlates by {near:.2f}), as frames of a clip are: the "
+        f"interval is too narrow, since they are not {len(scores)} independent images. Draw them in blocks of {needed} "
+        "or more."
+    )

@@ -1,0 +1,90 @@
+"""How far points are from the nearest of others on a grid: exact, with a spacing for each axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def distances_to(points: NDArray[np.bool_], others: NDArray[np.bool_], spacing: Sequence[float]) -> NDArray[np.float64]:
+    """Return the distance of each True of `points`, in their order, to the nearest True of `others`.
+
+    Both are bool of one shape with two or three axes; `spacing` has the distance of neighbours along each. Where
+    `others` is empty every distance is infinite.
+
+    Squared distances are a sum over axes, so the nearest is found one axis after the other; the last axis is followed
+    from the points only.
+
+    Source: Felzenszwalb and Huttenlocher, "Distance transforms of sampled functions", Theory of Computing 2012.
+
+    >>> distances_to(np.array([[1, 0, 1]]) > 0, np.array([[0, 0, 1]]) > 0, (1.0, 2.0)).tolist()
+    [4.0, 0.0]
+    """
+    if not points.any():
+        return np.empty(0)
+    box = _box(points | others)
+    cut = others[box]
+    order = _order(cut.shape)
+    steps = [spacing[axis] for axis in order]
+    places = np.nonzero(points[box])
+    squares = _along_first(np.ascontiguousarray(cut.transpose(order)), steps[0])
+    for axis in range(1, cut.ndim - 1):
+        squares = _along(squares, axis, steps[axis])
+    return np.sqrt(_from_points(squares, [places[axis] for axis in order], steps[-1]))
+
+
+def _box(present: NDArray[np.bool_]) -> tuple[slice, ...]:
+    places = np.nonzero(present)
+    return tuple(slice(int(each.min()), int(each.max()) + 1) for each in places)
+
+
+def _order(shape: tuple[int, ...]) -> list[int]:
+    """Put the shortest axis in the middle, which costs its length for every pixel of the grid."""
+    axes = list(range(len(shape)))
+    if len(axes) < 3:
+        return axes
+    middle = int(np.argmin(shape))
+    first, last = (axis for axis in axes if axis != middle)
+    return [first, middle, last]
+
+
+def _along_first(others: NDArray[np.bool_], step: float) -> NDArray[np.float64]:
+    """Return the squared distance to the nearest True of the same line along the first axis."""
+    index = np.arange(len(others), dtype=np.float64).reshape(-1, *(1,) * (others.ndim - 1))
+    before = np.maximum.accumulate(np.where(others, index, -np.inf), axis=0)
+    after = np.minimum.accumulate(np.where(others, index, np.inf)[::-1], axis=0)[::-1]
+    return np.square(np.minimum(index - before, after - index) * step)
+
+
+def _along(squares: NDArray[np.float64], axis: int, step: float) -> NDArray[np.float64]:
+    """Return the least of each square and of those further along the axis, more by the squared distance to them."""
+    given = np.moveaxis(squares, axis, 0)
+    least = given.copy()
+    for shift in range(1, len(given)):
+        rise = (shift * step) ** 2
+        if rise >= least.max():
+            break
+        np.minimum(least[shift:], given[:-shift] + rise, out=least[shift:])
+        np.minimum(least[:-shift], given[shift:] + rise, out=least[:-shift])
+    return np.moveaxis(least, 0, axis)
+
+
+def _from_points(squares: NDArray[np.float64], places: list[NDArray[np.intp]], step: float) -> NDArray[np.float64]:
+    """Return the same along the last axis, at the places only."""
+    *lines, columns = places
+    least = squares[tuple(places)]
+    last = squares.shape[-1] - 1
+    open_ = np.arange(len(least))
+    for shift in range(1, last + 1):
+        rise = (shift * step) ** 2
+        open_ = open_[least[open_] > rise]
+        if not len(open_):
+            break
+        line = tuple(each[open_] for each in lines)
+        for column in (columns[open_] - shift, columns[open_] + shift):
+            # Beyond the border the border's pixel is taken as if it were further away, which changes no minimum.
+            beyond = squares[(*line, np.clip(column, 0, last))] + rise
+            least[open_] = np.minimum(least[open_], beyond)
+    return least

@@ -1,0 +1,69 @@
+"""The verb that scores masks of any tool: evaluate_masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from atrous.contract import Colour
+    from atrous.evaluation.report import Report
+
+from atrous.verbs.reporting import Asked, made_with, report_of, write
+
+
+def evaluate_masks(
+    predictions: str | Path,
+    labels: str | Path,
+    *,
+    split: str = "val",
+    classes: Sequence[str] | None = None,
+    ignore: int | Colour | None = None,
+    measures: str | Sequence[str] = (),
+    objects: bool = False,
+    void: bool = False,
+    foreground: bool | None = None,
+    resamples: int = 1000,
+    html: str | Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Score the masks in one folder, which any program may have made, against those in another.
+
+    They are paired by name: first below their folders, then without endings such as `_pred`, `_mask` or
+    `_gtFine_labelIds`, then without folders. Either side is any form of mask that `inspect` reads. `labels` may be a
+    dataset, such as that of VOC or Cityscapes, of which `split` is taken. `classes` names the classes in the order of
+    the values, `ignore` is what masks hold where nothing counts; the rest is `evaluate`'s.
+
+    Raises `AtrousError` for labels without prediction, names that fit several, sizes that differ, masks that cannot be
+    read and values that mean no class; `ValueError` for settings that cannot be.
+    """
+    from atrous.runs.mask_folders import mask_folders
+    from atrous.runs.measuring import mask_answers
+
+    asked = Asked(
+        measures=measures,
+        objects=objects,
+        void=void,
+        foreground=foreground,
+        resamples=resamples,
+        html=None if html is None else Path(html),
+    )
+    asked.check()
+    folders = mask_folders(Path(predictions), Path(labels), split=split, classes=classes, ignore=ignore)
+    numbered = folders.space.encoding == "instances"
+    wished = asked.wished(folders.counted, numbered=numbered, probabilities=False)
+    about = {
+        "predictions": str(predictions),
+        "labels": str(labels),
+        "images": len(folders.pairs),
+        "measures": list(wished.measures),
+        **made_with(),
+        "notes": list(folders.notes),
+    }
+    total = len(folders.pairs)
+    report = report_of(
+        mask_answers(folders), folders.counted, asked, wished, about=about, total=total, progress=progress
+    )
+    write(report, asked.html)
+    return report

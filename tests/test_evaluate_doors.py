@@ -1,0 +1,401 @@
+"""The doors of evaluation: evaluate and compare, of runs, of masks of any tool, and of stored evaluations."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import atrous
+from atrous.cli import main
+from atrous.contract import AtrousError, LabelSpace, Preprocessing
+from atrous.data import write_image
+from atrous.evaluation import Comparison
+from atrous.models import Segmenter, build
+from atrous.store import Config, plain, save_model
+
+SPACE = LabelSpace(names=("background", "cell"))
+Run = Callable[..., tuple[int, str, str]]
+
+
+def stored(root: Path, *, space: LabelSpace = SPACE, seed: int = 0) -> Path:
+    """Write a run of a random network in which both classes occur."""
+    torch.manual_seed(seed)
+    options = {"encoder": "resnet18", "width": 1 / 16}
+    net = build("deeplab_v3plus", len(space), **options)
+    torch.nn.init.normal_(net.classify.weight, std=3)
+    segmenter = Segmenter(net, space, Preprocessing()).eval()
+    config = Config(
+        model="deeplab_v3plus",
+        options=options,
+        space=space,
+        preprocessing=segmenter.preprocessing,
+        geometry=plain(segmenter.geometry),
+    )
+    save_model(root / "best", segmenter, config)
+    return root
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    root = tmp_path_factory.mktemp("runs")
+    log = [{"epoch": 1, "loss": 0.9}, {"epoch": 2, "loss": 0.5, "mean_iou": 0.4, "pixel_accuracy": 0.6}]
+    first, second = stored(root / "one"), stored(root / "two", seed=1)
+    (first / "log.jsonl").write_text("\n".join(map(json.dumps, log)) + "\n", "utf-8")
+    return first, second
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a dataset of three images in val, one with a name that HTML must escape."""
+    root = tmp_path_factory.mktemp("data") / "cells"
+    random = np.random.default_rng(0)
+    for name in ("a", "b & <i>c", "세포 🙂"):
+        image = random.integers(0, 256, (33, 41, 3), dtype=np.uint8)
+        mask = np.zeros((33, 41), np.uint8)
+        for top, left in ((2, 3), (12, 20), (22, 6)):
+            mask[top : top + random.integers(3, 9), left : left + random.integers(3, 9)] = 1
+        mask[:2, :2] = 255
+        write_image(root / "images" / "val" / f"{name}.png", image)
+        write_image(root / "masks" / "val" / f"{name}.png", mask)
+    for kind in ("images", "masks"):
+        write_image(root / kind / "train" / "t.png", np.eye(8, dtype=np.uint8))
+    return root
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def called(*arguments: Any) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as left:
+            main([str(item) for item in arguments])
+        out, err = capsys.readouterr()
+        return int(left.value.code or 0), out, err
+
+    return called
+
+
+# Of a run -------------------------------------------------------------------------------------------------------------
+
+
+def test_scores_images_and_intervals(runs: tuple[Path, Path], cells: Path) -> None:
+    report = atrous.evaluate(runs[0], cells, device="cpu")
+    document = report.as_json()
+    assert document["images"] == 3
+    assert [image["name"] for image in document["per_image"]["images"]] == [
+        "images/val/a",
+        "images/val/b & <i>c",
+        "images/val/세포 🙂",
+    ]
+    assert document["intervals"]["mean_iou"]["low"] <= document["mean_iou"] <= document["intervals"]["mean_iou"]["high"]
+    assert report.evaluation.measures == ()
+    assert report.as_text().startswith("mean IoU")
+    json.dumps(document, allow_nan=False)
+    about = document["about"]
+    assert about["model"] == str(runs[0])
+    assert about["split"] == "val"
+    assert len(about["weights_sha256"]) == len(about["data_sha256"]) == 64
+    assert about["versions"]["atrous"] == atrous.__version__
+
+
+def test_one_image_has_no_interval(runs: tuple[Path, Path], cells: Path) -> None:
+    report = atrous.evaluate(runs[0], cells, split="train", device="cpu")
+    assert report.as_json()["intervals"] is None
+    assert "one image: there is no interval" in report.as_text()
+
+
+def test_measures_are_those_that_were_named(runs: tuple[Path, Path], cells: Path) -> None:
+    report = atrous.evaluate(runs[0], cells, measures="calibration,boundary-iou", device="cpu")
+    assert report.evaluation.measures == ("boundary_iou", "calibration")
+    every = atrous.evaluate(runs[0], cells, measures=["all"], device="cpu").evaluation
+    assert every.measures == (
+        "boundary", "trimap", "boundary_iou", "distances", "objects", "rand", "warping", "calibration",
+    )  # fmt: skip
+    assert atrous.evaluate(runs[0], cells, objects=True, device="cpu").evaluation.measures == ("objects", "rand")
+
+
+def test_void_and_foreground(runs: tuple[Path, Path], cells: Path) -> None:
+    said = atrous.evaluate(runs[0], cells, void=True, foreground=False, device="cpu").as_text()
+    assert "mean IoU, void wrong" in said
+    assert "foreground mean IoU" not in said
+    plain_text = atrous.evaluate(runs[0], cells, device="cpu").as_text()
+    assert "void wrong" not in plain_text
+    assert "foreground mean IoU" in plain_text  # the first class is called background
+
+
+def test_windows_and_flips_change_what_is_scored(runs: tuple[Path, Path], cells: Path) -> None:
+    plain_one = atrous.evaluate(runs[0], cells, device="cpu")
+    other = atrous.evaluate(runs[0], cells, tta=True, device="cpu")
+    assert (plain_one.scores.confusion != other.scores.confusion).any()
+    assert other.about["settings"] == {"tta": True}
+
+
+def test_several_models_are_averaged(runs: tuple[Path, Path], cells: Path) -> None:
+    both = atrous.evaluate(",".join(map(str, runs)), cells, device="cpu")
+    assert both.about["model"] == f"{runs[0]}, {runs[1]}"
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"measures": "boundry"}, "measure 'boundry' is not known; did you mean 'boundary'"),
+        ({"measures": "x"}, "measure 'x' is not known; there are all, boundary, trimap"),
+        ({"resamples": 3}, "resamples 3 came; 0 for no intervals, or 20 and more"),
+        ({"ignore": 1}, "ignore 1 came, which is the class 'cell'"),
+        ({"crf": True, "objects": True}, "objects came with crf"),
+        ({"crf": True, "measures": "trimap"}, "measures came with crf"),
+    ],
+)
+def test_settings_that_cannot_be(runs: tuple[Path, Path], cells: Path, settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        atrous.evaluate(runs[0], cells, device="cpu", **settings)
+
+
+def test_data_without_masks(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    write_image(tmp_path / "images" / "val" / "a.png", np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(AtrousError, match=r"1 of the 1 images in val have no mask, first .*a.png"):
+        atrous.evaluate(runs[0], tmp_path / "images", device="cpu")
+
+
+def test_a_page_that_is_a_folder(runs: tuple[Path, Path], cells: Path, tmp_path: Path) -> None:
+    with pytest.raises(AtrousError, match="this is a folder, and a file is to be written"):
+        atrous.evaluate(runs[0], cells, html=tmp_path, device="cpu")
+
+
+def test_the_page_is_whole(runs: tuple[Path, Path], cells: Path, tmp_path: Path) -> None:
+    atrous.evaluate(runs[0], cells, html=tmp_path / "a b" / "report.html", device="cpu")
+    text = (tmp_path / "a b" / "report.html").read_text("utf-8")
+    for heading in ("What was scored", "Training", "Classes", "Confusion", "Contours", "Calibration", "Images"):
+        assert f"<h2>{heading}</h2>" in text
+    assert "b &amp; &lt;i&gt;c" in text
+    assert "<i>c" not in text
+    assert not re.search(r"<script|(src|href)=[\"']?(?!data:)|@import|url\(", text)
+    assert text.count('<img alt="image"') == 3
+    assert "nan" not in text.lower().replace("nano", "").replace("dominant", "").split("<h2>Images")[0].split()
+
+
+def test_both_sides_of_refining_are_in_the_page(runs: tuple[Path, Path], cells: Path, tmp_path: Path) -> None:
+    page = tmp_path / "crf.html"
+    both = atrous.evaluate(runs[0], cells, crf="mild", html=page, measures="trimap", device="cpu")
+    assert isinstance(both, Comparison)
+    text = page.read_text("utf-8")
+    assert "before and after refining" in text
+    assert f"{100 * both.before.scores.mean_iou:.2f}" in text
+    assert f"{100 * both.after.scores.mean_iou:.2f}" in text
+    assert '<img alt="before"' in text
+
+
+# Comparing ------------------------------------------------------------------------------------------------------------
+
+
+def test_two_runs(runs: tuple[Path, Path], cells: Path, tmp_path: Path) -> None:
+    page = tmp_path / "versus.html"
+    found = atrous.compare(*runs, cells, html=page, measures="trimap", device="cpu")
+    alone = [atrous.evaluate(each, cells, device="cpu").scores for each in runs]
+    assert [side["mean_iou"] for side in found.means] == pytest.approx([each.mean_iou for each in alone])
+    document = found.as_json()
+    assert document["difference"]["mean_iou"] == pytest.approx(alone[1].mean_iou - alone[0].mean_iou)
+    for row, first, second in zip(document["classes"], alone[0].iou, alone[1].iou, strict=True):
+        assert (row["first"], row["second"]) == pytest.approx((first, second))
+        assert row["low"] <= row["high"]
+    assert document["sentence"] in found.as_text()
+    text = page.read_text("utf-8")
+    assert "Other measures" in text
+    assert '<img alt="one"' in text
+    assert '<img alt="errors two"' in text
+
+
+def test_what_evaluate_stores_is_what_compare_reads(
+    run: Run, runs: tuple[Path, Path], cells: Path, tmp_path: Path
+) -> None:
+    files = []
+    for each in runs:
+        code, said, _ = run("evaluate", each, cells, "--json", "--device", "cpu", "--quiet")
+        assert code == 0
+        files.append(tmp_path / f"{each.name}.json")
+        files[-1].write_text(said, "utf-8")
+    code, said, _ = run("compare", *files, "--json")
+    assert code == 0
+    direct = atrous.compare(*runs, cells, device="cpu").as_json()
+    assert json.loads(said) == direct
+    code, said, _ = run("compare", *files, "--html", tmp_path / "v.html")
+    assert code == 0
+    assert said.startswith("first: one\nsecond: two")
+    assert (tmp_path / "v.html").is_file()
+
+
+def test_the_same_twice_is_no_difference(runs: tuple[Path, Path], cells: Path) -> None:
+    found = atrous.compare(runs[0], runs[0], cells, device="cpu")
+    assert found.as_json()["difference"]["mean_iou"] == 0
+    assert found.won == (0, 0)
+    assert not found.differences["mean_iou"].significant
+
+
+def test_files_that_hold_no_evaluation(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.json", tmp_path / "b.json"
+    first.write_text("[1]", "utf-8")
+    second.write_text("{", "utf-8")
+    with pytest.raises(AtrousError, match=r"a.json: holds no counts per image; give a file that"):
+        atrous.compare(first, first)
+    with pytest.raises(AtrousError, match=r"b.json: not readable JSON"):
+        atrous.compare(second, first)
+    with pytest.raises(ValueError, match="data came with two JSON files"):
+        atrous.compare(first, first, tmp_path)
+
+
+def test_runs_without_data(runs: tuple[Path, Path]) -> None:
+    with pytest.raises(ValueError, match="neither data nor labels came; two runs are compared on DATA"):
+        atrous.compare(*runs)
+
+
+# Masks of any tool ----------------------------------------------------------------------------------------------------
+
+
+def masks(folder: Path, **arrays: Any) -> Path:
+    for name, array in arrays.items():
+        write_image(folder / f"{name}.png", np.asarray(array, np.uint8))
+    return folder
+
+
+TRUTH = np.array([[0, 0, 1, 1], [0, 2, 2, 255]])
+FOUND = np.array([[0, 1, 1, 1], [0, 2, 0, 0]])
+MATRIX = [[2, 1, 0], [0, 2, 0], [1, 0, 1]]
+
+
+def test_names_are_paired_with_their_endings(tmp_path: Path) -> None:
+    labels = masks(tmp_path / "labels" / "town", x_gtFine_labelTrainIds=TRUTH, y_gtFine_labelTrainIds=TRUTH)
+    found = masks(tmp_path / "found", x_leftImg8bit_pred=FOUND, y_pred=FOUND, z_pred=FOUND)
+    report = atrous.evaluate_masks(found, labels.parent, classes=("road", "car", "sky"))
+    assert report.scores.confusion.tolist() == (2 * np.array(MATRIX)).tolist()
+    assert report.scores.space.names == ("road", "car", "sky")
+    assert report.about["notes"] == ["1 predictions have no label and are left out"]
+    assert "1 predictions have no label" in report.as_text()
+
+
+def test_cityscapes_ids_of_both_sides(tmp_path: Path) -> None:
+    truth, found = np.array([[7, 7, 26, 3]]), np.array([[7, 26, 26, 0]])
+    labels = masks(tmp_path / "gtFine", a_gtFine_labelIds=truth, a_gtFine_instanceIds=truth, a_gtFine_color=truth)
+    ids = masks(tmp_path / "ids", a_leftImg8bit=found)
+    trained = masks(tmp_path / "trained", a_leftImg8bit=[[0, 13, 13, 5]])
+    for folder in (ids, trained):
+        scores = atrous.evaluate_masks(folder, labels).scores
+        assert scores.space.names[:2] == ("road", "sidewalk")
+        assert scores.confusion[0, 0] == scores.confusion[0, 13] == scores.confusion[13, 13] == 1
+        assert scores.confusion.sum() == 3
+
+
+def test_what_is_predicted_as_nothing_is_wrong(tmp_path: Path) -> None:
+    labels = masks(tmp_path / "labels", a=[[0, 1, 2, 255]])
+    found = masks(tmp_path / "found", a=[[0, 255, 2, 255]])
+    report = atrous.evaluate_masks(found, labels)
+    assert report.scores.space.names[-1] == "(no class)"
+    assert report.scores.iou[:3].tolist() == [1, 0, 1]
+    assert report.scores.mean_iou == pytest.approx(2 / 3)
+
+
+def test_forms_of_masks_may_differ(tmp_path: Path) -> None:
+    labels = masks(tmp_path / "labels", a=[[0, 255, 255, 0]])
+    ones = masks(tmp_path / "ones", a=[[0, 1, 0, 0]])
+    palette = Image.fromarray(np.uint8([[0, 1, 0, 0]]))
+    palette.putpalette([0, 0, 0, 200, 10, 10])
+    (tmp_path / "palette").mkdir()
+    palette.save(tmp_path / "palette" / "a.png")
+    for folder in (ones, tmp_path / "palette"):
+        assert atrous.evaluate_masks(folder, labels).scores.confusion.tolist() == [[2, 0], [1, 1]]
+    back = atrous.evaluate_masks(labels, ones)
+    assert back.scores.confusion.tolist() == [[2, 1], [0, 1]]
+    assert "predictions hold 0 and 255" in back.about["notes"][0]
+
+
+def test_coloured_masks(tmp_path: Path) -> None:
+    red, green = (200, 0, 0), (0, 200, 0)
+    labels = masks(tmp_path / "labels", a=[[red, red, green, green]])
+    found = masks(tmp_path / "found", a=[[red, green, green, green]])
+    assert atrous.evaluate_masks(found, labels).scores.confusion.tolist() == [[2, 0], [1, 1]]
+
+
+def test_a_dataset_as_labels(cells: Path, tmp_path: Path) -> None:
+    found = tmp_path / "found"
+    for path in (cells / "masks" / "val").iterdir():
+        array = np.array(Image.open(path))
+        write_image(found / path.name, np.where(array == 255, 0, array).astype(np.uint8))
+    report = atrous.evaluate_masks(found, cells)
+    assert report.scores.pixel_accuracy == 1
+    assert report.scores.images == 3
+
+
+@pytest.mark.parametrize(
+    ("labels", "found", "words"),
+    [
+        ({"a": TRUTH, "b": TRUTH}, {"a": FOUND}, "1 of the 2 labels in .* have no prediction, first b"),
+        ({"a": TRUTH}, {"a": FOUND[:1]}, r"the prediction is 1 x 4 \(height x width\) and its label .* is 2 x 4"),
+        ({"a": TRUTH}, {"a_pred": FOUND, "a_mask": FOUND}, "a_mask and a_pred all fit the label a"),
+        ({"a_gt": TRUTH, "a": TRUTH}, {"a_pred": FOUND}, "a_pred fits several labels: a and a_gt"),
+    ],
+)
+def test_pairs_that_are_none(tmp_path: Path, labels: Any, found: Any, words: str) -> None:
+    with pytest.raises(AtrousError, match=words):
+        atrous.evaluate_masks(masks(tmp_path / "found", **found), masks(tmp_path / "labels", **labels))
+
+
+def test_folders_that_are_none(tmp_path: Path) -> None:
+    labels = masks(tmp_path / "labels", a=TRUTH)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(AtrousError, match="nowhere: no such folder"):
+        atrous.evaluate_masks(tmp_path / "nowhere", labels)
+    with pytest.raises(AtrousError, match="empty: no masks in this folder"):
+        atrous.evaluate_masks(tmp_path / "empty", labels)
+    (masks(tmp_path / "cut", a=FOUND) / "a.png").write_bytes(b"\x89PNG\r\n")
+    with pytest.raises(AtrousError, match=r"a\.png"):
+        atrous.evaluate_masks(tmp_path / "cut", labels)
+
+
+def test_values_that_mean_nothing(tmp_path: Path) -> None:
+    labels = masks(tmp_path / "labels", a=TRUTH)
+    found = masks(tmp_path / "found", a=FOUND + 5)
+    with pytest.raises(AtrousError, match=r"the prediction holds 5 on 3 pixels, and the classes are 0 \(x\), 1 \(y\)"):
+        atrous.evaluate_masks(found, labels, classes=("x", "y", "z"))
+    with pytest.raises(ValueError, match="calibration came, and masks have no probabilities"):
+        atrous.evaluate_masks(labels, labels, measures="calibration")
+
+
+def test_masks_from_the_command_line(run: Run, tmp_path: Path) -> None:
+    labels = masks(tmp_path / "labels", a_gt=TRUTH, b_gt=TRUTH)
+    found = masks(tmp_path / "found", a_pred=FOUND, b_pred=FOUND)
+    page = tmp_path / "report.html"
+    code, said, _ = run("evaluate", "--predictions", found, "--labels", labels, "--json", "--quiet", "--html", page)
+    assert code == 0
+    document = json.loads(said)
+    assert document["confusion"] == (2 * np.array(MATRIX)).tolist()
+    assert "objects" in document
+    assert '<img alt="truth"' in page.read_text("utf-8")
+    code, said, _ = run("compare", found, labels, "--labels", labels, "--quiet")
+    assert code == 0
+    assert said.startswith("first: found\nsecond: labels")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("evaluate", "MODEL and DATA missing"),
+        ("evaluate run", "DATA missing"),
+        ("evaluate --predictions a", "--labels missing"),
+        ("evaluate --labels a", "--predictions missing"),
+        ("evaluate run data --labels a", "--predictions missing"),
+        ("evaluate run --predictions a --labels b", "'run' came with --predictions"),
+        ("evaluate --predictions a --labels b --tta", "--tta came with --predictions"),
+        ("evaluate run data --classes a,b", "--classes came with a model"),
+        ("compare a b", "neither data nor labels came"),
+        ("evaluate run data --measures boundry", "did you mean 'boundary'"),
+    ],
+)
+def test_commands_that_are_not_clear(run: Run, arguments: str, words: str) -> None:
+    code, _, err = run(*arguments.split())
+    assert code == 2
+    assert words in err
