@@ -43,11 +43,13 @@ sanitize: $(STAMP)  ## the core's and the CRF's tests, and five minutes of odd i
 	$(BIN)/python -S -m pytest tests/core tests/crf; \
 	$(BIN)/python -S tests/core/fuzz.py --minutes $(MINUTES)
 
-# The wheel must serve those who have nothing else: it is tried in an empty environment, without extras.
+# The wheel must serve those who have nothing else: it is tried in an empty environment, without extras, where an
+# exported network predicts. What is installed there, without pip's own, stays below 400 MiB.
 wheel: $(STAMP)  ## source archive and wheel, tried in an empty environment
 	rm -rf dist
 	$(BIN)/python -m build --outdir dist .
 	set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	$(BIN)/python tests/tiny_export.py "$$folder/tiny.onnx" "$$folder/scene.png"; \
 	$(PYTHON) -m venv "$$folder/venv"; \
 	"$$folder/venv/bin/pip" install --quiet -c constraints.txt dist/*.whl; \
 	cd "$$folder"; \
@@ -55,13 +57,19 @@ wheel: $(STAMP)  ## source archive and wheel, tried in an empty environment
 	for room in contract _core data crf evaluation prediction draw; do \
 	  venv/bin/python -W error -c "import atrous.$$room"; \
 	done; \
-	venv/bin/python -c "import importlib.util as u; assert not u.find_spec('torch'), 'torch is here'"
+	venv/bin/python -c "import importlib.util as u; assert not u.find_spec('torch') and not u.find_spec('scipy')"; \
+	venv/bin/atrous predict tiny.onnx scene.png --out out --tta --crf mild --save masks,overlays,statistics; \
+	test -s out/masks/scene.png; \
+	mkdir -p set/images set/masks; cp scene.png set/images; cp out/masks/scene.png set/masks; \
+	venv/bin/atrous evaluate tiny.onnx set --split train --tta; \
+	venv/bin/python -m pip uninstall --quiet --yes setuptools pip; \
+	size=$$(du -sm venv/lib | cut -f1); echo "$$size MiB installed"; test "$$size" -lt 400
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
 $(STAMP): .venv/bin/python pyproject.toml constraints.txt CMakeLists.txt $(SOURCES)
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[train,plots,medical,geo,formats,dev]"
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[train,plots,medical,geo,formats,export,cluster,openvino,dev]"
 	@# albumentations asks for an OpenCV of its own, which would overwrite the one with the contributed modules.
 	$(BIN)/pip install --quiet -c constraints.txt --no-deps albumentations albucore stringzilla simsimd
 	touch $@

@@ -1,130 +1,136 @@
-"""Our whole path from image file to written mask against the same network used as its documentation shows.
+"""Our whole way from image file to written mask against the same network used as its documentation shows.
 
-    python benchmarks/predict.py [--images 12] [--size 512] [--rounds 7]
+    python benchmarks/predict.py [--peer smp] [--images 12] [--rounds 7] [--threads 1] [--sides peer,torch,onnx]
+    python benchmarks/predict.py --run RUN --data DATA
 
-Both sides hold the same weights: segmentation_models_pytorch's DeepLab v3+ with ResNet-18, wrapped by our `Segmenter`
-on one side and called as that library documents on the other. One process, the two sides in turn, medians; the floor
-is the network's forward pass alone, on tensors that are ready.
+Both sides hold the same weights: segmentation_models_pytorch's DeepLab v3+ with ResNet-18 at 512, or torchvision's
+DeepLab v3 with ResNet-50 at 513 (--peer torchvision), called as that library documents on one side, and on the other
+by our `predict` in torch and exported: ONNX Runtime in float32 and int8, bfloat16 by torch and by OpenVINO. One
+process, the sides in turn, medians, all with the same threads. Peak memory is that of each side in a process of its
+own, libraries included. With --run it is measured instead what bfloat16 and int8 cost a trained network in mean IoU.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import nn
+from predict_sides import SIDES, SIZES, scorers_of, segmenter_of, side, write_files
 
-from atrous import verbs
-from atrous.contract import Geometry, LabelSpace, Preprocessing
 from atrous.data.scenes import street_scene
 from atrous.data.writers import write_image
-from atrous.models import Segmenter
-
-CLASSES = 11
-SPACE = LabelSpace(names=tuple(f"class {index}" for index in range(CLASSES)))
-
-
-class Peer(nn.Module):
-    """The peer's network up to its own grid, with the geometry that the contract asks for."""
-
-    def __init__(self, net: Any) -> None:
-        super().__init__()
-        self.net = net
-        self.geometry = Geometry(multiple=16, offset=0, minimum=32, stride=4, align_corners=True)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        decoded = self.net.decoder(self.net.encoder(x))
-        return self.net.segmentation_head[0](decoded)
-
-
-def peer_network() -> Any:
-    """Return the peer's network with spread-out weights, so that labels are not all one class."""
-    import segmentation_models_pytorch as peer
-
-    torch.manual_seed(0)
-    net = peer.DeepLabV3Plus("resnet18", encoder_weights=None, classes=CLASSES).eval()
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_var.fill_(0.5)
-    return net
-
-
-def as_documented(net: Any, source: Path, out: Path) -> None:
-    """Predict a folder as the peer's documentation shows: open, normalise, pad to 32, forward, argmax, save."""
-    from segmentation_models_pytorch.encoders._preprocessing import preprocess_input
-
-    # What its `get_preprocessing_fn("resnet18")` returns, without the request to a hub that it makes.
-    imagenet = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "input_range": [0, 1]}
-    normalise = partial(preprocess_input, **imagenet)
-    out.mkdir(parents=True, exist_ok=True)
-    for path in sorted(source.iterdir()):
-        image = np.array(Image.open(path).convert("RGB"))
-        height, width = image.shape[:2]
-        padding = ((0, -height % 32), (0, -width % 32), (0, 0))
-        x = torch.from_numpy(np.pad(normalise(image), padding).transpose(2, 0, 1)).float()[None]
-        with torch.inference_mode():
-            labels = net(x).argmax(1)[0, :height, :width]
-        Image.fromarray(labels.numpy().astype(np.uint8)).save(out / f"{path.stem}.png")
-
-
-def median_seconds(rounds: int, *sides: Callable[[], None]) -> list[float]:
-    """Run the sides in turn, `rounds` times after one warm-up, and return each one's median seconds."""
-    taken: list[list[float]] = [[] for _ in sides]
-    for turn in range(rounds + 1):
-        for times, side in zip(taken, sides, strict=True):
-            began = time.perf_counter()
-            side()
-            if turn:
-                times.append(time.perf_counter() - began)
-    return [statistics.median(times) for times in taken]
 
 
 def main() -> None:
-    """Race the two, print milliseconds per image, the ratio, the floor, and how far the labels agree."""
+    """Race the sides, or score them, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peer", choices=sorted(SIZES), default="smp")
     parser.add_argument("--images", type=int, default=12)
-    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--size", type=int)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
+    parser.add_argument("--sides", default=",".join(SIDES))
+    parser.add_argument("--run", type=Path, help="a trained run, to be scored on --data")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--alone", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    net = peer_network()
-    segmenter = Segmenter(Peer(net), SPACE, Preprocessing()).eval()
-    with tempfile.TemporaryDirectory() as folder:
-        source, ours, theirs = Path(folder, "images"), Path(folder, "ours"), Path(folder, "theirs")
-        for index in range(options.images):
-            write_image(source / f"{index:03}.jpg", street_scene(index, size=(options.size, options.size)).image)
-        x = torch.randn(1, 3, options.size, options.size).contiguous(memory_format=torch.channels_last)
-
-        def floor() -> None:
-            with torch.inference_mode():
-                for _ in range(options.images):
-                    segmenter.net(x)
-
-        seconds = median_seconds(
-            options.rounds,
-            lambda: verbs.predict(segmenter, source, out=ours, save=("masks",)),
-            lambda: as_documented(net, source, theirs),
-            floor,
+    if options.alone:
+        side(options.alone, options.peer, options.folder, options.folder / "images", options.threads)(
+            options.folder / "alone"
         )
-        agree = [
-            np.mean(np.array(Image.open(ours / "masks" / path.name)) == np.array(Image.open(path)))
-            for path in sorted(theirs.iterdir())
-        ]
-    mine, peer, least = (1000 * value / options.images for value in seconds)
-    threads = torch.get_num_threads()
-    print(f"decode to written mask, {options.size}x{options.size}, {threads} threads, float32, ms per image")
-    print(f"ours {mine:.1f}   peer {peer:.1f}   ratio {peer / mine:.2f}x   floor (forward alone) {least:.1f}")
-    print(f"labels equal on {100 * np.mean(agree):.4f} % of pixels")
-    print(f"peak memory of both together {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+        print(_peak())
+    elif options.run:
+        score(options)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            race(options, Path(folder))
+
+
+def race(options: argparse.Namespace, folder: Path) -> None:
+    """Time the sides in turn and print milliseconds per image, ratios, equal labels and peak memory."""
+    from predict_sides import peer_network
+
+    images, length = folder / "images", options.size or SIZES[options.peer]
+    for index in range(options.images):
+        write_image(images / f"{index:03}.jpg", street_scene(index, size=(length, length)).image)
+    write_files(options.peer, segmenter_of(options.peer, peer_network(options.peer, images)), folder, images)
+    names = [name for name in options.sides.split(",") if name != "openvino-bf16" or (folder / "net.xml").is_file()]
+    sides = [side(name, options.peer, folder, images, options.threads) for name in names]
+    taken: list[list[float]] = [[] for _ in names]
+    for turn in range(options.rounds + 1):
+        for times, name, run in zip(taken, names, sides, strict=True):
+            began = time.perf_counter()
+            run(folder / name)
+            if turn:
+                times.append(time.perf_counter() - began)
+    print(f"{options.peer}, decode to written mask, {length} x {length}, threads {options.threads}, ms per image\n")
+    print(f"{'side':<16}{'ms':>9}{'ratio':>8}{'labels equal %':>16}{'peak MB':>9}")
+    first = statistics.median(taken[0])
+    for name, times in zip(names, taken, strict=True):
+        median = statistics.median(times)
+        print(
+            f"{name:<16}{1000 * median / options.images:>9.1f}{first / median:>8.2f}"
+            f"{100 * _equal(folder, names[0], name):>16.4f}{_peak_of(name, options, folder):>9.0f}"
+        )
+
+
+def score(options: argparse.Namespace) -> None:
+    """Print the mean IoU of a trained run on every side, and what is lost."""
+    from atrous.runs import data_of, pairs_in, scored
+
+    if options.data is None:
+        raise SystemExit("--run is scored on labelled images: give --data too")
+    dataset = data_of(options.run, options.data)
+    pairs, first = pairs_in(dataset, "val"), None
+    print(f"{'side':<16}{'mean IoU':>10}{'lost':>8}   {options.run.name}, {len(pairs)} images")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, scorer in scorers_of(options.run, options.data, Path(folder), options.threads):
+            found = 100 * scored(scorer, pairs, dataset.space).mean_iou
+            first = found if first is None else first
+            print(f"{name:<16}{found:>10.2f}{first - found:>8.2f}", flush=True)
+
+
+def _equal(folder: Path, first: str, second: str) -> float:
+    shares = [
+        np.mean(_mask(path) == _mask(_masks(folder / second) / path.name))
+        for path in sorted(_masks(folder / first).glob("*.png"))
+    ]
+    return float(np.mean(shares))
+
+
+def _masks(out: Path) -> Path:
+    return out / "masks" if (out / "masks").is_dir() else out
+
+
+def _mask(path: Path) -> np.ndarray:
+    return np.array(Image.open(path))
+
+
+def _peak_of(name: str, options: argparse.Namespace, folder: Path) -> float:
+    """Return the most resident megabytes that a side takes in a process of its own."""
+    given: Sequence[str] = ("--alone", name, "--peer", options.peer, "--folder", str(folder))
+    command = [sys.executable, __file__, *given, "--threads", str(options.threads)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(done.stdout.splitlines()[-1])
+
+
+def _peak() -> float:
+    """Return the most resident megabytes that this program has taken.
+
+    `getrusage` would say what the process that started it had taken, where that is more.
+    """
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
 
 
 if __name__ == "__main__":

@@ -157,7 +157,7 @@ def test_predict_writes_masks_and_overlays_and_reports_a_broken_image(
     (photos / "broken.png").write_bytes(next(photos.iterdir()).read_bytes()[:200])
     code, out, err = run("predict", trained, photos, "--out", tmp_path / "out", "--quiet")
     assert code == 1
-    assert "2 images predicted, 1 failed" in out
+    assert "2 predicted, 1 failed" in out
     assert "broken.png" in err
     assert "(skipped)" in err
     names = sorted(path.stem for path in (tmp_path / "out" / "masks").iterdir())
@@ -354,7 +354,7 @@ def test_import_says_what_it_recognised_and_what_is_next(
     assert any("the head is fresh" in line for line in lines)
     photo = next((street / "images" / "val").iterdir())
     code, said, _ = run("predict", out, photo, "--out", tmp_path / "out", "--quiet")
-    assert (code, said.split(":")[0]) == (0, "1 images predicted, 0 failed")
+    assert (code, said.split(":")[0]) == (0, "1 predicted, 0 failed")
 
 
 def test_import_as_json_is_one_document(run: Run, classifier: Path, tmp_path: Path) -> None:

@@ -301,4 +301,4 @@ def test_a_prediction_of_nothing_names_no_folders(
     with pytest.raises(SystemExit) as stop:
         cli.main(["predict", str(run), str(tmp_path / "a.png"), "--out", str(tmp_path / "out"), "--quiet"])
     assert stop.value.code == 1
-    assert capsys.readouterr().out == "0 images predicted, 1 failed: nothing was written\n"
+    assert capsys.readouterr().out == "0 predicted, 1 failed: nothing was written\n"

@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from atrous.contract import AtrousError, Geometry, LabelSpace, Preprocessing
+from atrous.contract import FORMAT, AtrousError, Geometry, LabelSpace, Preprocessing, plain
 from atrous.models import Segmenter
 
 SIZES = (
@@ -165,6 +165,17 @@ def check_depths(scorer: Segmenter) -> None:
     _require(same, scorer, "uint8 and float32 images of the same values score differently")
 
 
+def check_export(scorer: Segmenter) -> None:
+    """See that the network exports to ONNX, and that the file computes what torch does at four sizes.
+
+    `check` leaves it out, since tracing a network takes seconds; onnx and onnxscript are needed for it.
+    """
+    from atrous.exporting import export_onnx
+
+    with tempfile.TemporaryDirectory() as folder, _naming(scorer, "exporting it"):
+        export_onnx(scorer, _settings(scorer), Path(folder) / "net.onnx")
+
+
 @torch.no_grad()
 def check_grey(scorer: Segmenter) -> None:
     """See that a grey image scores as its copy with three equal channels, where the network takes three."""
@@ -291,6 +302,14 @@ def _naming(module: nn.Module, what: str) -> Iterator[None]:
         yield
     except Exception as error:  # whatever a network of anyone's own may raise
         raise AtrousError(f"{_name(module)}: {what} raised {error!r}") from error
+
+
+def _settings(scorer: Segmenter) -> dict[str, Any]:
+    """Return what an exported file says of a network that no folder describes."""
+    space = plain(scorer.space)
+    geometry, preprocessing = plain(scorer.geometry), plain(scorer.preprocessing)
+    settings = {"format": FORMAT, "architecture": _name(scorer), "options": {}, "classes": space.pop("names")}
+    return {**settings, **space, "preprocessing": preprocessing, "geometry": geometry}
 
 
 def _name(module: nn.Module) -> str:

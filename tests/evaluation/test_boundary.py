@@ -1,5 +1,6 @@
 """The boundary F-score against a loop over all pairs of contour pixels, and by hand."""
 
+import json
 import math
 
 import numpy as np
@@ -109,6 +110,20 @@ def test_means_are_over_the_images_that_have_the_class():
     np.testing.assert_allclose(scores.recall, [0.5, 0.4, np.nan])
     assert scores.mean_f == pytest.approx(0.4)
     assert math.isnan(BoundaryScores(space=scores.space, values=values[2:]).mean_f)
+
+
+def test_the_table_and_the_document():
+    truth = np.repeat(np.array([[0, 0, 1, 1]], np.uint8), 4, 0)
+    space = LabelSpace(names=("a", "b", "c"))
+    scores = BoundaryScores.of(truth, truth, space) + BoundaryScores.of(truth, np.zeros_like(truth), space)
+    document = json.loads(json.dumps(scores.as_json(), allow_nan=False))
+    assert (document["mean_f"], document["images"]) == (scores.mean_f, 2)
+    assert document["classes"][0] == {"name": "a", "f": 0.5, "precision": 1.0, "recall": 0.5}
+    assert document["classes"][2] == {"name": "c", "f": None, "precision": None, "recall": None}
+    text = scores.as_text()
+    assert document["definitions"]["mean_f"] in text
+    assert text.splitlines()[-1].split() == ["c", "-", "-", "-"]
+    assert text.splitlines()[-3].split() == ["a", "50.00", "100.00", "50.00"]
 
 
 @pytest.mark.parametrize(

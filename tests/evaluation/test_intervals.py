@@ -98,7 +98,7 @@ def test_a_class_that_no_truth_has_has_no_interval():
     assert document["classes"][2]["iou"] == {"value": None, "low": None, "high": None}
     assert document["definitions"] == INTERVAL_DEFINITIONS
     text = found.as_text()
-    assert all(words in text for words in INTERVAL_DEFINITIONS.values())
+    assert INTERVAL_DEFINITIONS["interval"] in text
     assert text.splitlines()[0].split() == ["95", "%", "intervals", "score", "low", "high"]
     assert text.splitlines()[6].split() == ["IoU", "of", "c", "-", "-", "-"]
 
@@ -208,6 +208,20 @@ def test_frames_of_a_clip_are_told():
     assert blocks.note is None
     assert blocks.pixel_accuracy.high - blocks.pixel_accuracy.low > 0.04
     assert compared(clip(), clip()).note == note
+
+
+def test_few_images_are_told():
+    few = intervals(per_image(confusions(6, 0.7)))
+    assert few.note == "Of so few images (6) the interval is too narrow; take it as a hint."
+    assert few.note in few.as_text().splitlines()
+    assert compared(per_image(confusions(6, 0.7)), per_image(confusions(6, 0.8))).note == few.note
+    assert intervals(per_image(confusions(20, 0.7))).note is None
+
+
+def test_blocks_are_explained_where_they_are_drawn():
+    images = per_image(confusions(6, 0.7))
+    assert INTERVAL_DEFINITIONS["block"] not in intervals(images).as_text()
+    assert "seed 0, blocks of 2;" in intervals(images, block=2).as_text()
 
 
 def test_dependence_by_hand():

@@ -71,7 +71,11 @@ def test_an_image_without_counted_pixels_is_in_no_mean():
     something = PerImage.of("x", np.zeros((2, 2), np.uint8), np.zeros((2, 2), np.uint8), SPACE)
     assert (nothing + something).mean == 1
     document = json.loads(json.dumps(nothing.as_json(), allow_nan=False))
-    assert (document["mean_iou"], document["images"][0]["mean_iou"], document["images"][0]["counts"]) == (None, None, [])
+    assert (document["mean_iou"], document["images"][0]["mean_iou"], document["images"][0]["counts"]) == (
+        None,
+        None,
+        [],
+    )
 
 
 def test_the_text_names_the_worst():
@@ -87,5 +91,5 @@ def test_the_text_names_the_worst():
     [{}, {"images": [{"name": "x", "counts": [[3, 1, 1, 1]]}]}, {"images": [{"name": "x", "counts": [[0, 1]]}]}, []],
 )
 def test_documents_that_are_none(document):
-    with pytest.raises(AtrousError, match="counts per image cannot be read .* evaluate the run again"):
+    with pytest.raises(AtrousError, match=r"counts per image cannot be read .* evaluate the run again"):
         PerImage.from_json(document, SPACE)

@@ -94,7 +94,9 @@ def test_as_text_names_every_definition():
     scores = Scores(space=space_of(3), confusion=np.array([[3, 1, 0], [0, 4, 2], [0, 0, 0]]), images=2)
     lines = scores.as_text().splitlines()
     assert lines[0].startswith("mean IoU                 66.07   mean over the classes in the ground truth")
-    words = {name: text for name, text in DEFINITIONS.items() if not name.startswith("foreground") and "void" not in name}
+    words = {
+        name: text for name, text in DEFINITIONS.items() if not name.startswith("foreground") and "void" not in name
+    }
     assert all(definition in scores.as_text() for definition in words.values())
     rows = [line.split() for line in lines if line.startswith("class ")][1:]
     assert rows[0] == ["class", "0", "75.00", "85.71", "100.00", "75.00", "40.00"]

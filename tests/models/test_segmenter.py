@@ -131,6 +131,52 @@ def test_colours_are_refused_where_one_channel_is_taken():
         scorer(torch.zeros(1, 3, 4, 4))
 
 
+# Surroundings ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("padding", ["mirror", "mean"])
+@pytest.mark.parametrize("context", [(5, 5, 5, 5), (0, 5, 5, 0), (2, 0, 0, 3), (0, 0, 0, 0)])
+@torch.no_grad()
+def test_only_what_the_context_lacks_is_padded(padding, context):
+    top, bottom, left, right = context
+    images = stored(2, 3, 20 + top + bottom, 13 + left + right, dtype=np.float32)
+    scorer = wrapped(Same(MARGIN), padding=padding, **PLAIN)
+    seen = []
+    scorer.net.register_forward_hook(lambda _module, inputs, _output: seen.append(inputs[0]))
+    found = scorer.surrounded(context)(torch.from_numpy(images))
+    # 20 and 13 pixels with margins of 5 are 30, which is valid, and 23, which lacks 3.
+    missing = [(0, 0), (0, 0), (5 - top, 5 - bottom), (5 - left, 5 - right + 3)]
+    expected = np.pad(images, missing, mode="reflect" if padding == "mirror" else "constant")
+    torch.testing.assert_close(seen[0], torch.from_numpy(expected))
+    inside = torch.from_numpy(images[:, :, top : top + 20, left : left + 13])
+    torch.testing.assert_close(found, inside.softmax(1))
+    labels = scorer.surrounded(context).labels(torch.from_numpy(images))
+    assert (labels.dtype, labels.tolist()) == (torch.uint8, inside.argmax(1).tolist())
+
+
+@pytest.mark.parametrize("geometry", [ALIGNED, MARGIN, WHOLE], ids=["aligned", "margin", "whole"])
+@torch.no_grad()
+def test_no_context_is_the_scorer_itself(geometry):
+    scorer, images = wrapped(Strided(geometry)), torch.from_numpy(stored(1, 3, 11, 17))
+    told = scorer.surrounded((0, 0, 0, 0))
+    assert torch.equal(told(images), scorer(images))
+    assert torch.equal(told.labels(images), scorer.labels(images))
+    assert torch.equal(told.from_numpy(images.numpy()), images)
+
+
+@pytest.mark.parametrize("context", [(6, 0, 0, 0), (0, 0, 0, -1), (1, 1), 3, None, (1.5, 0, 0, 0), "1234", (0, 0, 0, 0, 0)])
+def test_contexts_that_are_none(context):
+    with pytest.raises(ValueError, match=r"context .* came; \(top, bottom, left, right\) is needed, .* margin .*, 5"):
+        wrapped(Strided(MARGIN)).surrounded(context)
+
+
+def test_a_context_that_leaves_nothing_is_refused():
+    told = wrapped(Strided(MARGIN)).surrounded((5, 5, 0, 0))
+    for run in (told, told.labels):
+        with pytest.raises(ValueError, match=r"images of 10 x 40 came with a context of \(5, 5, 0, 0\); nothing is inside"):
+            run(torch.zeros(1, 3, 10, 40))
+
+
 # Arrays ---------------------------------------------------------------------------------------------------------------
 
 

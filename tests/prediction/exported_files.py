@@ -59,6 +59,8 @@ def write_exported(
         helper.make_node("ArgMax", ["cut"], ["best"], axis=1, keepdims=0),
         helper.make_node("Cast", ["best"], ["labels"], to=TensorProto.UINT8),
     ]
+    for node in nodes:
+        node.name = node.output[0]
     outputs = {
         "logits": (TensorProto.FLOAT, ["n", classes, "gh", "gw"]),
         "probabilities": (TensorProto.FLOAT, ["n", classes, "h", "w"]),

@@ -72,6 +72,7 @@ def test_files_that_are_no_videos(tmp_path):
         pass
 
 
+@pytest.mark.slow
 def test_a_broken_video_is_told_of_once(tmp_path):
     path = with_index_first(film(tmp_path / "a.mp4", 5))
     path.write_bytes(path.read_bytes()[:200])

@@ -116,9 +116,13 @@ def test_temporary_files_of_a_killed_process_are_removed_and_others_stay(out, so
     left = out / "masks" / f".a-{'0' * 32}.png"
     mine = out / "masks" / ".mine.png"
     left.write_text("half")
+    store = out / "probabilities" / f".a-{'1' * 32}.zarr"
+    store.mkdir(parents=True)
+    (store / "zarr.json").write_text("half")
     mine.write_text("whole")
     is_finished(out, source)
     assert not left.exists()
+    assert not store.exists()
     assert mine.exists()
 
 

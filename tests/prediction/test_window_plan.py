@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atrous.contract import Geometry
+from atrous.contract import Geometry, mirrored
 from atrous.prediction.window_plan import Span, Window, sides, windows
 
 UNET = Geometry(multiple=16, offset=12, minimum=188, margin=92)
@@ -76,6 +76,61 @@ def test_windows_with_a_margin_abut(plan):
         assert all(window.kept == window.own for window in found)
 
 
+WITH_MARGIN = (UNET, SHALLOW, Geometry(multiple=4, offset=2, minimum=14, margin=5), Geometry(margin=3))
+
+
+@st.composite
+def tilings(draw):
+    """A side, a size that is possible for the geometry, and the spans for a scorer that offers `surrounded`."""
+    geometry = draw(st.sampled_from(WITH_MARGIN))
+    least = geometry.valid(2 * geometry.multiple - 1 + 2 * geometry.margin)
+    size, side = draw(st.integers(least, least + 4 * geometry.multiple)), draw(st.integers(1, 900))
+    found = windows(1, side, size=(least, size), geometry=geometry, surrounded=True)
+    return side, size, geometry, [window.columns for window in found]
+
+
+@given(tilings())
+@settings(max_examples=300, deadline=None)
+def test_surrounded_windows_show_the_network_parts_of_the_whole_images_input(tiling):
+    side, size, geometry, spans = tiling
+    margin = geometry.margin
+    whole = mirrored(side, *geometry.padding(side))
+    for span in spans:
+        inside = span.inside
+        before, after = geometry.padding(inside.stop - inside.start)
+        seen = span.start + mirrored(span.stop - span.start, before - span.context[0], after - span.context[1])
+        assert len(seen) <= size
+        assert inside.start % geometry.multiple == 0
+        assert inside.start <= span.own_start < span.own_stop <= inside.stop
+        # Pixel `start - margin` of the image is pixel `start` of its input.
+        np.testing.assert_array_equal(seen, whole[inside.start : inside.start + len(seen)])
+        assert max(span.context) <= margin
+    assert [spans[0].own_start, *(span.own_stop for span in spans)] == [*(span.own_start for span in spans), side]
+
+
+def test_surrounded_windows_of_unet():
+    found = windows(300, 1000, size=572, geometry=UNET, surrounded=True)
+    assert [window.rows for window in found] == [Span(0, 300, 0, 300, 0, 300, (0, 0))] * 3
+    assert [window.columns for window in found] == [
+        Span(0, 480, 0, 384, 0, 384, (0, 92)),
+        Span(292, 864, 384, 768, 384, 768, (92, 92)),
+        Span(676, 1000, 768, 1000, 768, 1000, (92, 0)),
+    ]
+    assert found[1].context == (0, 0, 92, 92)
+    assert found[1].inside == (slice(0, 300), slice(384, 772))
+    assert len(windows(388, 388, size=572, geometry=UNET, surrounded=True)) == 1
+    assert len(windows(389, 388, size=572, geometry=UNET, surrounded=True)) == 2
+
+
+def test_without_a_margin_nothing_surrounds():
+    assert windows(90, 90, size=40, surrounded=True) == windows(90, 90, size=40)
+    assert windows(90, 90, size=40)[0].context is None
+    with pytest.raises(ValueError, match="surrounded windows of stride 8 came; only those of stride 1 are exact"):
+        windows(90, 90, size=40, geometry=Geometry(stride=8, margin=3), surrounded=True)
+    with pytest.raises(ValueError, match=r"windows of 219 pixels came; this network needs 220 or more \(margin 92"):
+        windows(90, 90, size=219, geometry=UNET, surrounded=True)
+
+
 def test_unet_uses_384_of_388():
     spans = [window.columns for window in windows(500, 2000, size=576, geometry=UNET)][:3]
     assert [(span.start, span.stop) for span in spans] == [(0, 576), (384, 960), (768, 1344)]
@@ -121,7 +176,7 @@ def test_what_is_refused():
         windows(500, 500, size=(300, 207), geometry=UNET)
     with pytest.raises(ValueError, match="windows of 16 pixels came; this network needs 17 or more"):
         windows(500, 500, size=16, geometry=DEEPLAB)
-    for overlap in (-0.1, 0.91, float("nan")):
+    for overlap in (-0.1, 0.91, float("nan"), True, "0.5", None):
         with pytest.raises(ValueError, match=r"overlap .* came; a share of a window from 0 to 0\.9 is accepted"):
             windows(5, 5, size=3, overlap=overlap)
     for height, width in ((0, 5), (5, -1)):

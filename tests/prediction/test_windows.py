@@ -1,5 +1,6 @@
 """Windows: exact where theory says so, blended elsewhere, the same on NumPy and torch, in bands."""
 
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
@@ -57,13 +58,14 @@ def tiled():
 
 @pytest.mark.parametrize(
     ("height", "width", "size"),
-    [(301, 453, 260), (400, 213, (208, 224)), (208, 209, 208), (333, 20, 208), (1, 300, 208), (419, 419, (300, 1000))],
-)
+    [(301, 453, 260), (400, 213, (220, 236)), (208, 209, 220), (333, 20, 225), (1, 300, 220), (419, 419, (300, 1000)),
+     (37, 385, 220), (90, 1, 220), (389, 33, 572)],
+)  # fmt: skip
 def test_unet_tiles_are_the_whole_image(tiled, height, width, size):
     images = torch.from_numpy(picture(1, 1, height, width))
     with torch.no_grad():
         whole = tiled(images)
-    assert whole.std() > 0.01
+    assert whole.std((0, 2, 3)).min() > 0.01
     scorer = windowed(tiled, size)
     assert len(scorer.plan(images)) > 1
     torch.testing.assert_close(scorer(images), whole, atol=2e-5, rtol=0)
@@ -82,13 +84,55 @@ def test_tiles_of_a_shallower_unet_are_the_whole_image(height, width, rows, colu
     torch.testing.assert_close(windowed(SHALLOW, (rows, columns))(images), whole, atol=2e-5, rtol=0)
 
 
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (5, 300), (300, 300), (299, 13)])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (5, 308), (308, 308), (299, 13)])
 def test_an_image_smaller_than_a_window_is_scored_as_it_is(tiled, height, width):
     images = torch.from_numpy(picture(2, 1, height, width))
     with torch.no_grad():
         whole = tiled(images)
-    assert torch.equal(windowed(tiled, 300)(images), whole)
-    assert torch.equal(windowed(tiled, 300).labels(images), tiled.labels(images))
+    assert torch.equal(windowed(tiled, 492)(images), whole)
+    assert torch.equal(windowed(tiled, 492).labels(images), tiled.labels(images))
+
+
+def sides_run(scorer, run):
+    """Return the (height, width) of all that the network of a scorer is given while it runs."""
+    found = []
+    hook = scorer.net.register_forward_pre_hook(lambda _net, given: found.append(tuple(given[0].shape[2:])))
+    try:
+        run()
+    finally:
+        hook.remove()
+    return found
+
+
+@pytest.mark.parametrize("size", [572, 576, 587])
+def test_unet_runs_at_572_of_which_384_are_kept(tiled, size):
+    images = torch.from_numpy(picture(1, 1, 389, 1000))
+    scorer = windowed(tiled, size)
+    widths = [columns.stop - columns.start for _, columns in (window.own for window in scorer.plan(images))]
+    assert widths == [384, 384, 232] * 2
+    # The last row's own part is not 5 but 21 high, so that all that is mirrored below it is read.
+    expected = [(572, 572), (572, 572), (572, 428), (220, 572), (220, 572), (220, 428)]
+    assert sides_run(tiled, lambda: scorer(images)) == expected
+    assert sides_run(tiled, lambda: scorer.labels(images)) == expected
+
+
+def test_other_scorers_are_told_nothing_of_what_surrounds_a_window(tiled):
+    class Plain:
+        """What an exported file offers."""
+
+        geometry = tiled.geometry
+
+        def __call__(self, images):
+            return tiled(images)
+
+    images = torch.from_numpy(picture(1, 1, 389, 300))
+    scorer = windowed(Plain(), 300)
+    torch.testing.assert_close(scorer(images), tiled(images).detach(), atol=2e-5, rtol=0)
+    assert max(sides_run(tiled, lambda: scorer(images))) > (300, 300)
+    for wrapper in (scorer, averaged(tiled, tiled), windowed(tiled, 300)):
+        assert not hasattr(wrapper, "surrounded")
+    with pytest.raises(ValueError, match="planned with surrounded=True came with a scorer that does not offer"):
+        next(bands(Plain(), lambda rows, columns: images[:, :, rows, columns], windowed(tiled, 300).plan(images)))
 
 
 def test_unet_tiles_of_another_padding():
@@ -209,6 +253,21 @@ def test_labels_hold_one_row_of_windows():
     assert all(one.stop == other.start for one, other in pairwise(found))
 
 
+def test_labels_never_take_the_memory_of_all_probabilities():
+    def ten(images):
+        return np.broadcast_to(images[:, :1] / np.float32(255), (1, 10, *images.shape[2:]))
+
+    images = picture(1, 1, 3000, 100)
+    scorer = windowed(ten, 64)
+    tracemalloc.start()
+    try:
+        assert scorer.labels(images).shape == (1, 3000, 100)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 3000 * 100 * 10 * 4 / 6
+
+
 def test_labels_of_windows_that_abut_are_the_scorers_own():
     class Labelling:
         geometry = Geometry(margin=3)
@@ -262,7 +321,7 @@ def test_ensembles_say_what_windows_need(tiled):
 
 
 def test_what_is_refused(tiled):
-    with pytest.raises(ValueError, match="windows of 100 pixels came; this network needs 208 or more"):
+    with pytest.raises(ValueError, match="windows of 100 pixels came; this network needs 220 or more"):
         windowed(tiled, 100)
     with pytest.raises(ValueError, match=r"overlap 1 came; a share of a window from 0 to 0\.9"):
         windowed(bright, 5, overlap=1)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from atrous._core.implementations import available_threads, kernels
 
 _WORK_PER_THREAD = 1 << 17
+_ONE = np.float32(1)
 
 
 def enlarge_argmax(
@@ -66,9 +67,9 @@ def enlarge(
         _check(each, size, (height, width))
     first, second, share = _samples(logits.shape[2], size[0], height, align_corners)
     left, right, across = _samples(logits.shape[3], size[1], width, align_corners)
-    wide = logits[..., left] * (1 - across) + logits[..., right] * across
+    wide = logits[..., left] * (_ONE - across) + logits[..., right] * across
     share = share[:, None]
-    return wide[:, :, first] * (1 - share) + wide[:, :, second] * share
+    return wide[:, :, first] * (_ONE - share) + wide[:, :, second] * share
 
 
 def _samples(

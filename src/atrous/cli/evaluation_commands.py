@@ -101,7 +101,7 @@ def evaluate(  # noqa: PLR0913  (each flag has its own help)
             report: Any = verbs.evaluate_masks(predictions, labels, classes=names, progress=progress, **shared)
         else:
             chosen = {"scales": flags.scales_of(scales), "window": flags.size_of(window, "--window")}
-            settings = {**around, **chosen, "crf": flags.refiner_of(crf)}
+            settings: dict[str, Any] = {**around, **chosen, "crf": flags.refiner_of(crf)}
             report = verbs.evaluate(model or "", data or "", progress=progress, **shared, **settings)
     return _printed(report, html, as_json=as_json)
 

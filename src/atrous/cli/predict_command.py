@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from atrous import flags
 from atrous.cli.words import Crf, Device, Json, Overlap, Quiet, Scales, Tta, Window, print_json
-
-if TYPE_CHECKING:
-    from atrous.prediction import Outcome
 
 
 def predict(  # noqa: PLR0913  (what decides the result has a flag each)
@@ -104,7 +101,7 @@ def predict(  # noqa: PLR0913  (what decides the result has a flag each)
     return 1 if outcome.failed else 0
 
 
-def _told(outcome: Outcome, out: Path) -> str:
+def _told(outcome: Any, out: Path) -> str:
     """Return in a line or a few what a prediction came to."""
     folders = sorted({path.relative_to(out).parts[0] for path in outcome.written if path.is_relative_to(out)})
     where = ", ".join(str(out / folder) for folder in folders) or "nothing was written"

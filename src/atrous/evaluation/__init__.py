@@ -1,5 +1,6 @@
 """Evaluation: one confusion matrix over the whole set, contours and objects beside it, and the scores that follow."""
 
+from atrous.evaluation.bootstrap import INTERVAL_DEFINITIONS, Difference, Interval, Intervals, compared, intervals
 from atrous.evaluation.boundary import BoundaryScores, boundary_f
 from atrous.evaluation.boundary_iou import BOUNDARY_IOU_DEFINITIONS, BoundaryIoU
 from atrous.evaluation.calibration import CALIBRATION_DEFINITIONS, Calibration
@@ -8,7 +9,6 @@ from atrous.evaluation.distances import DISTANCE_DEFINITIONS, Distances, surface
 from atrous.evaluation.evaluation import MEASURES, Evaluation
 from atrous.evaluation.figures import joined
 from atrous.evaluation.flicker import FLICKER_DEFINITIONS, Flicker, Frame
-from atrous.evaluation.bootstrap import INTERVAL_DEFINITIONS, Difference, Interval, Intervals, compared, intervals
 from atrous.evaluation.matching import THRESHOLDS, matched_objects
 from atrous.evaluation.objects import OBJECT_DEFINITIONS, ObjectScores
 from atrous.evaluation.per_image import PER_IMAGE_DEFINITIONS, PerImage

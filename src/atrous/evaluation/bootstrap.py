@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atrous.contract import LabelSpace
-from atrous.evaluation.dependence import dependence_note
+from atrous.evaluation.dependence import note_on
 from atrous.evaluation.figures import plain
 from atrous.evaluation.per_image import PerImage
 
@@ -75,9 +75,9 @@ class Intervals:
         rows = [*means, *((f"IoU of {name}", iou) for name, iou in zip(self.space.names, self.iou, strict=True))]
         width = max(len(title) for title, _ in rows)
         lines = [f"{100 * self.level:g} % intervals" + " " * max(0, width - 13) + "   score       low      high"]
-        lines += [f"{title:<{width}}   {'  '.join(_points(each) for each in row)}" for title, row in rows]
+        lines += [f"{title:<{width}}   {'   '.join(_points(each) for each in row)}" for title, row in rows]
         how = f"{self.resamples} draws, seed {self.seed}, blocks of {self.block}"
-        words = "; ".join(INTERVAL_DEFINITIONS.values())
+        words = "; ".join(text for name, text in INTERVAL_DEFINITIONS.items() if self.block > 1 or name != "block")
         return "\n".join([*lines, f"({self.images} images, {how}; {words})", *([self.note] if self.note else [])])
 
 
@@ -158,11 +158,13 @@ def intervals(
     _check(len(images), resamples, level, block)
     drawn = _drawn_sums(images.counts[None], resamples, seed, block)[0]
     whole = images.counts.sum(0, keepdims=True)
-    found = {name: _interval(_score(whole, name)[0], _score(drawn, name), level) for name in MEASURE_TITLES}
+    found: dict[str, Any] = {
+        name: _interval(_score(whole, name)[0], _score(drawn, name), level) for name in MEASURE_TITLES
+    }
     iou = tuple(_interval(value, draws, level) for value, draws in zip(_iou(whole)[0], _iou(drawn).T, strict=True))
-    options = {"level": level, "resamples": resamples, "seed": seed, "block": block}
-    note = dependence_note(images.mean_iou, block)
-    return Intervals(space=images.space, iou=iou, images=len(images), note=note, **found, **options)  # type: ignore[arg-type]
+    options: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed, "block": block}
+    note = note_on(images.mean_iou, block)
+    return Intervals(space=images.space, iou=iou, images=len(images), note=note, **found, **options)
 
 
 def compared(
@@ -196,20 +198,9 @@ def compared(
     draws = [_score(sums, measure) for sums in _drawn_sums(counts, resamples, seed, block)]
     scores = [float(_score(each.sum(0, keepdims=True), measure)[0]) for each in counts]
     value, low, high = _interval(scores[1] - scores[0], draws[1] - draws[0], level)
-    return Difference(
-        names=names,
-        measure=measure,
-        scores=(scores[0], scores[1]),
-        value=value,
-        low=low,
-        high=high,
-        level=level,
-        resamples=resamples,
-        seed=seed,
-        block=block,
-        images=len(first),
-        note=dependence_note(first.mean_iou, block),
-    )
+    options: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed, "block": block}
+    options |= {"images": len(first), "note": note_on(first.mean_iou, block), "measure": measure, "names": names}
+    return Difference(scores=(scores[0], scores[1]), value=value, low=low, high=high, **options)
 
 
 def _drawn_sums(counts: NDArray[np.int64], resamples: int, seed: int, block: int) -> NDArray[np.float64]:
@@ -289,4 +280,4 @@ def _check(images: int, resamples: int, level: float, block: int) -> None:
 
 
 def _points(value: float) -> str:
-    return "      -" if np.isnan(value) else f"{100 * value:7.2f} "
+    return "      -" if np.isnan(value) else f"{100 * value:7.2f}"

@@ -1,4 +1,4 @@
-"""Whether neighbouring images of a set are alike, as frames of a clip are: such a set tells less than its number."""
+"""What speaks against an interval over images: too few of them, or neighbours that are alike, as frames of a clip."""
 
 from __future__ import annotations
 
@@ -7,6 +7,21 @@ from numpy.typing import NDArray
 
 _LIKE = 0.3
 """From this correlation of neighbours on images are said to depend on each other."""
+
+
+_FEW = 20
+"""Below so many images a percentile bootstrap is clearly too narrow."""
+
+
+def note_on(scores: NDArray[np.float64], block: int) -> str | None:
+    """Return what a reader of an interval over images with these scores (images,) must know; None where nothing.
+
+    >>> note_on(np.array([0.5, 0.6]), 1)
+    'Of so few images (2) the interval is too narrow; take it as a hint.'
+    """
+    few = f"Of so few images ({len(scores)}) the interval is too narrow; take it as a hint."
+    notes = [few if len(scores) < _FEW else None, dependence_note(scores, block)]
+    return " ".join(note for note in notes if note is not None) or None
 
 
 def dependence(scores: NDArray[np.float64], *, lag: int = 1) -> float:

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atrous.contract import LabelSpace
+from atrous.evaluation.bootstrap import Intervals, intervals
 from atrous.evaluation.boundary import BoundaryScores
 from atrous.evaluation.boundary_iou import BoundaryIoU
 from atrous.evaluation.calibration import Calibration
 from atrous.evaluation.distances import Distances
 from atrous.evaluation.flicker import Flicker, Frame
-from atrous.evaluation.bootstrap import Intervals, intervals
 from atrous.evaluation.objects import ObjectScores
 from atrous.evaluation.per_image import PerImage
 from atrous.evaluation.rand import RandScores
@@ -86,8 +86,7 @@ class Evaluation:
         than two classes, and what each measure refuses.
         """
         _check(measures, space, probabilities)
-        scores = Scores.of(truth, labels, space)
-        frame = Frame(labels, truth, image)
+        scores, frame = Scores.of(truth, labels, space), Frame(labels, truth, image)
         makers = {
             "boundary": lambda: BoundaryScores.of(truth, labels, space),
             "trimap": lambda: TrimapScores.of(truth, labels, space),

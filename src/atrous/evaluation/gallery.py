@@ -18,7 +18,7 @@ from atrous.draw import colourise, displayed, overlay
 from atrous.pages import picture
 
 _SHOWN = 6
-_WIDTH = 236
+_WIDTH, _NARROW = 236, 158
 _STRENGTH = 0.55
 
 
@@ -91,10 +91,11 @@ def pictures(
     beside the first with its errors.
     """
     found = [(name, labels), *([] if other is None else [(other_name, other)])]
+    width = _WIDTH if other is None else _NARROW
     if image is None:
         flat = [(title, colourise(each, space)) for title, each in (("truth", truth), *found)]
         flat += [(f"errors {title}", errors(truth, each)) for title, each in found]
-        return "".join(picture(title, pixels, width=_WIDTH, labels=True) for title, pixels in flat)
+        return "".join(picture(title, pixels, width=width, labels=True) for title, pixels in flat)
     photo = displayed(image)
     sides = [("image", photo)]
     sides += [
@@ -102,7 +103,7 @@ def pictures(
         for title, each in (("truth", truth), *found)
     ]
     sides += [(f"errors {title}", errors(truth, each, image=photo)) for title, each in found]
-    return "".join(picture(title, pixels, width=_WIDTH) for title, pixels in sides)
+    return "".join(picture(title, pixels, width=width) for title, pixels in sides)
 
 
 def errors(

@@ -75,8 +75,8 @@ def matching(
     truth, found = _in_a_row(np.where(void, 0, truth)), _in_a_row(found, minimum)
     true, whole = np.bincount(truth.ravel()), np.bincount(found.ravel())
     hidden = np.bincount(found[void], minlength=len(whole))
-    shared = overlaps(truth[~void], found[~void])
-    first, second, pixels = (part[(shared.first > 0) & (shared.second > 0)] for part in shared)
+    both = (truth > 0) & (found > 0) & ~void
+    first, second, pixels = overlaps(truth[both], found[both])
     return Matching(true=true, whole=whole, hidden=hidden, first=first, second=second, pixels=pixels)
 
 
@@ -100,6 +100,11 @@ def matched_objects(
 
 def _in_a_row(numbers: NDArray[Any], minimum: int = 1) -> NDArray[np.int64]:
     """Return object numbers as 1, 2, ... in their order; those of fewer than `minimum` pixels become 0, as 0 stays."""
+    if numbers.min() >= 0 and numbers.max() < numbers.size:  # counting is much faster than sorting
+        pixels = np.bincount(numbers.ravel())
+        kept = pixels >= max(minimum, 1)
+        kept[0] = False
+        return np.where(kept, np.cumsum(kept), 0)[numbers]
     present, places, pixels = np.unique(numbers, return_inverse=True, return_counts=True)
     kept = (present != 0) & (pixels >= minimum)
     return np.where(kept, np.cumsum(kept), 0)[places].reshape(numbers.shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,6 +27,10 @@ def distances_to(points: NDArray[np.bool_], others: NDArray[np.bool_], spacing: 
         return np.empty(0)
     box = _box(points | others)
     cut = others[box]
+    if cut.ndim == 2 and spacing[0] == spacing[1] and cut.any():
+        squares = _squares_by_opencv(points[box], cut)
+        if squares.max() < _WHOLE:
+            return spacing[0] * np.sqrt(np.rint(squares))
     order = _order(cut.shape)
     steps = [spacing[axis] for axis in order]
     places = np.nonzero(points[box])
@@ -33,6 +38,16 @@ def distances_to(points: NDArray[np.bool_], others: NDArray[np.bool_], spacing: 
     for axis in range(1, cut.ndim - 1):
         squares = _along(squares, axis, steps[axis])
     return np.sqrt(_from_points(squares, [places[axis] for axis in order], steps[-1]))
+
+
+_WHOLE = 1 << 18
+"""Below this OpenCV's squares, in single precision, are less than a half beside the whole numbers that they are."""
+
+
+def _squares_by_opencv(points: NDArray[np.bool_], others: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return about the squared distances in pixels (h, w), by OpenCV, which is faster and knows no spacings."""
+    rounded = cv2.distanceTransform((~others).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.square(rounded[points].astype(np.float64))
 
 
 def _box(present: NDArray[np.bool_]) -> tuple[slice, ...]:

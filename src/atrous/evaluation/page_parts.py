@@ -17,18 +17,25 @@ STYLE = """
 h3 { font-size: 1rem; margin: 1.4rem 0 .4rem; }
 .wide { overflow-x: auto; } .wide table { font-size: .93em; } .words, dl { font-size: .86rem; opacity: .85; }
 .figures td:last-child, .figures th:last-child { text-align: left; } .wide { margin: .4rem 0; }
-.figures td:last-child { font-size: .86rem; opacity: .85; min-width: 13rem; padding-left: .4rem; }
-.figures td:not(:last-child) { white-space: nowrap; }
+.wide .figures td:last-child { font-size: .86rem; opacity: .85; min-width: 13rem; white-space: normal; }
 dt { font-weight: 600; } dd { margin: 0 0 .4rem 1rem; } .legend span { margin-right: 1.2rem; white-space: nowrap; }
-.legend { margin: .2rem 0; font-size: .86rem; } td.name { overflow-wrap: anywhere; }
+.legend { margin: .2rem 0; font-size: .86rem; } td.name { overflow-wrap: break-word; }
 .matrix th, .matrix td { padding: .15rem .35rem; border: 1px solid var(--line); min-width: 2.6rem; text-align: center; }
 .matrix small { display: block; opacity: .75; font-size: .72rem; } .matrix th { font-weight: 500; }
 .matrix th.row { text-align: left; white-space: nowrap; position: sticky; left: 0; background: Canvas; }
 .matrix th.column span { writing-mode: vertical-rl; transform: rotate(180deg); max-height: 9rem; overflow: hidden; }
 .matrix td { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 .barcell { width: 11rem; min-width: 7rem; text-align: left; } .barcell svg { width: 100%; }
-@media (max-width: 34rem) { .chart { font-size: 19px; } }
-.facts td:last-child { overflow-wrap: anywhere; } .up { color: var(--good); } .down { color: var(--bad); }
+.wide td { white-space: nowrap; } .wide td.name { min-width: 7rem; white-space: normal; }
+@media (max-width: 34rem) {
+  .chart { font-size: 19px; } .figures:not(.pairs, .four) tr { display: flex; flex-wrap: wrap; }
+  .figures td:first-child { flex: 1; }
+  .figures td:last-child { flex-basis: 100%; padding: 0; } .figures th:first-child { flex: 1; }
+  .figures:not(.pairs, .four) th:last-child { display: none; }
+}
+.facts th { text-align: left; } .facts td, .wide .facts td { overflow-wrap: anywhere; white-space: normal; }
+.facts td:first-child, .wide .facts td:first-child { overflow-wrap: normal; }
+.up { color: var(--good); } .down { color: var(--bad); }
 @media print { .wide { overflow: visible; } h2, h3 { break-after: avoid; } body { max-width: none; margin: 0; } }
 """
 _READABLE = 24
@@ -43,6 +50,7 @@ _TITLES = {
     "f1": "F1",
     "aji": "AJI",
     "ece": "ECE",
+    "brier": "Brier",
     "nll": "NLL",
     "sha256": "SHA-256",
 }

@@ -18,6 +18,8 @@ from atrous.evaluation.sizes import RegionSizes
 
 FORMAT = 1
 RESAMPLES = 1000
+NO_CLASS = "(no class)"
+"""What a predicted pixel of no class is counted as: it is wrong where the truth has a class."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

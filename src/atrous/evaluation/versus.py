@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atrous.contract import AtrousError
-from atrous.evaluation.figures import mean_known, percent, plain
+from atrous.contract import AtrousError, LabelSpace
 from atrous.evaluation.bootstrap import Difference, compared
+from atrous.evaluation.figures import mean_known, percent, plain
 from atrous.evaluation.per_image import PerImage
+from atrous.evaluation.report import NO_CLASS
 from atrous.evaluation.scores import DEFINITIONS
 
 VERSUS_DEFINITIONS = {
@@ -43,6 +44,7 @@ class Versus:
 
         Raises `AtrousError` where classes, images or the counts of the truth differ: then nothing is compared.
         """
+        first, second = _without_none(first), _without_none(second)
         _refuse_classes(first, second, names)
         _refuse_images(first, second, names)
         place = {name: index for index, name in enumerate(second.names)}
@@ -143,8 +145,8 @@ class Versus:
         lines += ["", self.sentence, "", f"{'class (IoU)':<{width}}    first   second   change   interval"]
         for row in self.classes:
             ends = None if row["low"] is None else (row["low"], row["high"])
-            values = [float("nan") if row[key] is None else row[key] for key in ("first", "second")]
-            lines.append(f"{row['name']:<{width}}{_row(*values, ends)}")
+            first_iou, second_iou = (float("nan") if row[key] is None else row[key] for key in ("first", "second"))
+            lines.append(f"{row['name']:<{width}}{_row(first_iou, second_iou, ends)}")
         lines += ["", *self._images(), "", *(f"{name}: {words}" for name, words in VERSUS_DEFINITIONS.items())]
         return "\n".join(lines)
 
@@ -181,6 +183,14 @@ def _means(side: PerImage) -> dict[str, float]:
     pixels = total[:, 1].sum()
     accuracy = float(total[:, 0].sum() / pixels) if pixels else float("nan")
     return {"mean_iou": mean_known(_iou(total)), "pixel_accuracy": accuracy}
+
+
+def _without_none(side: PerImage) -> PerImage:
+    """Return counts without those of pixels of no class: of two folders of masks one may have them, one not."""
+    if side.space.names[-1] != NO_CLASS:
+        return side
+    space = LabelSpace(names=side.space.names[:-1], colours=side.space.colours[:-1])
+    return PerImage(space=space, names=side.names, counts=side.counts[:, :-1])
 
 
 def _apart(names: tuple[str, str]) -> tuple[str, str]:

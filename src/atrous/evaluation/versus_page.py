@@ -43,7 +43,8 @@ def versus_page(
 def _body(
     versus: Versus, documents: Sequence[Mapping[str, Any]], shown: Sequence[tuple[str, str]], note: str | None
 ) -> Iterator[str]:
-    yield f"<p><strong>{escape(versus.sentence)}</strong></p>"
+    first, second = versus.names
+    yield f"<p><strong>{sentence(versus.sentence)}</strong></p>"
     if note:
         yield f"<p>{escape(note)}</p>"
     yield _means(versus)
@@ -52,6 +53,11 @@ def _body(
     yield "<h2>Classes</h2>" + _classes(versus)
     yield from _measures(versus, documents)
     yield "<h2>Images</h2>" + "".join(_images(versus))
+    if shown:
+        words = (
+            f"Image, truth, {first}, {second}, and the errors (red) of both; the numbers are the mean IoU of the image."
+        )
+        yield f'<p class="words">{escape(words)}</p>'
     yield "".join(
         f"<figure><figcaption>{escape(caption)}</figcaption><div>{html}</div></figure>" for caption, html in shown
     )
@@ -76,7 +82,7 @@ def _means(versus: Versus) -> str:
 
 def _settings(versus: Versus, documents: Sequence[Mapping[str, Any]]) -> str:
     both = [settings(document.get("about") or {}) for document in documents]
-    names = list(dict.fromkeys(name for side in both for name in side))
+    names = list(dict.fromkeys(name for side in both for name, value in side.items() if value not in (None, "")))
     rows = (cells([name, *(side.get(name) or "" for side in both)]) for name in names)
     head = cells(["", *versus.names], tag="th")
     return f'<div class="wide"><table class="facts beside">{head}{"".join(rows)}</table></div>'
@@ -151,7 +157,7 @@ def _reliability(versus: Versus, documents: Sequence[Mapping[str, Any]]) -> str:
 def _figures(part: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[str]:
     for key, words in first["definitions"].items():
         one, two = first.get(key), second.get(key)
-        if key in _SINGLE or not all(isinstance(value, int | float) for value in (one, two)):
+        if key in _SINGLE or not isinstance(one, int | float) or not isinstance(two, int | float):
             continue
         scale, digits = (1, 3) if key in _LENGTHS or part == "calibration" else (100, 2)
         values = [f"{scale * value:.{digits}f}" for value in (one, two)]
@@ -186,5 +192,5 @@ def _confusions(versus: Versus, documents: Sequence[Mapping[str, Any]]) -> Itera
         return
     for name, found in zip(versus.names, documents, strict=False):
         if found.get("confusion"):
-            matrix = np.array(found["confusion"], np.int64)
+            matrix = np.array(found["confusion"], np.int64)[: len(space), : len(space)]
             yield f"<h2>Confusion: {escape(name)}</h2>" + "".join(confusion_table(matrix, space))

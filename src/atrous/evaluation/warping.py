@@ -23,9 +23,10 @@ WARPING_DEFINITIONS = {
     "pixel_error": "share of the pixels whose class is wrong",
     "protocol": "the truth is warped by flipping pixels that differ from the prediction, while any is left whose flip "
     "changes neither the number of cells nor how membranes surround them: first in rows, then in the order in which "
-    "they become free, so what lies aside of its place without touching it stays wrong; cells (second class) are connected at sides, membranes (first class) at sides and corners; "
-    "outside the image is membrane, as are ignored pixels, which are left out of the shares; sums over the set; at the "
-    "predicted labels, not the best of many thresholds",
+    "they become free, so what lies aside of its place without touching it stays wrong; cells (second class) are "
+    "connected at sides, membranes (first class) at sides and corners; outside the image is membrane, as are ignored "
+    "pixels, which are left out of the shares; sums over the set; at the predicted labels, not the best of many "
+    "thresholds",
 }
 _HEADINGS = (("warping error", "warping_error"), ("pixel error", "pixel_error"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -68,7 +69,7 @@ class Graph(nn.Module):
 
 def _padding(geometry: Geometry, side: int) -> tuple[int, int]:
     """Return `geometry.padding(side)` for a side that is a symbol."""
-    wanted = torch.sym_max(side + 2 * geometry.margin, geometry.minimum)
+    wanted: Any = torch.sym_max(side + 2 * geometry.margin, geometry.minimum)
     valid = wanted + (geometry.offset - wanted) % geometry.multiple
     return geometry.margin, valid - side - geometry.margin
 

@@ -17,7 +17,8 @@ FOLLOWING = {
     **dict.fromkeys(("Relu", "LeakyRelu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "Gelu", "Erf", "Neg"), (0,)),
     **dict.fromkeys(("MaxPool", "AveragePool", "Identity", "Transpose", "DepthToSpace", "SpaceToDepth"), (0,)),
     **dict.fromkeys(("Reshape", "Expand", "Slice", "Squeeze", "Unsqueeze", "Gather", "Resize", "Flatten"), (0,)),
-    **dict.fromkeys(("Add", "Sub", "Mul", "Max", "Min", "Pad", "Clip", "Concat"), None),
+    "Pad": (0, 2),  # between them are the amounts, whole numbers
+    **dict.fromkeys(("Add", "Sub", "Mul", "Max", "Min", "Clip", "Concat"), None),
 }
 """What becomes float16 where one of its inputs is: the places of its inputs that hold values, None for all of them."""
 
@@ -72,7 +73,7 @@ class _Halving:
             self.halves.add(name)
 
     def _in_type(self, name: str, half: bool) -> str:
-        """Return the name of a value in float16 or as it was, with a cast or a copy of the weight where it needs one."""
+        """Return the name of a value in float16 or as it was, with a cast or a copy of a weight where one is needed."""
         if (name in self.halves) == half:
             return name
         if (name, half) not in self.casts:

@@ -124,8 +124,8 @@ def _check_size(model: Any, path: Path) -> None:
 @contextmanager
 def _needing_onnx() -> Iterator[None]:
     try:
-        import onnx
-        import onnxscript
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
     except ImportError as error:
         raise missing_package(error.name or "onnx", error) from error
     yield

@@ -82,7 +82,11 @@ class MultiScale(nn.Module):
 
     def _scaled(self, images: Tensor, scale: Fraction) -> Tensor:
         corner = 1 if self.geometry.align_corners else 0
-        height, width = (max(1, int((side - corner) * scale) + corner) for side in images.shape[2:])
+        # Whole numbers throughout, and `sym_max`, since a side is a symbol where the network is exported.
+        height, width = (
+            torch.sym_max(1, (side - corner) * scale.numerator // scale.denominator + corner)
+            for side in images.shape[2:]
+        )
         return self._resized(images, torch.Size((height, width)))
 
     def _resized(self, x: Tensor, size: torch.Size) -> Tensor:

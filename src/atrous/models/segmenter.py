@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -16,6 +19,11 @@ from atrous.layers.memory import channels_last
 
 _BAND = 1 << 24
 """How many logits are enlarged at a time on a GPU: 64 MB of float32."""
+
+Context = tuple[int, int, int, int]
+"""How many pixels above, below, on the left and on the right of an image are only what surrounds it."""
+
+_NONE: Context = (0, 0, 0, 0)
 
 
 class Segmenter(nn.Module):
@@ -53,20 +61,55 @@ class Segmenter(nn.Module):
         """Return the probabilities (n, classes, h, w) float32 of `images`."""
         return self.logits(images).float().softmax(1)
 
-    def logits(self, images: Tensor) -> Tensor:
-        """Return the logits (n, classes, h, w), enlarged to the images' size."""
-        height, width = images.shape[2:]
-        logits, size = self.grid(images)
+    def surrounded(self, context: Sequence[int]) -> Surrounded:
+        """Return a scorer of images whose outer `context` (top, bottom, left, right), in pixels, is real surroundings.
+
+        Its results are those of the (h - top - bottom) x (w - left - right) pixels inside; padded is only what the
+        context lacks of the margin and of a valid size. Inside a large image the context is the whole margin, at its
+        border what there is. Results are then those of the whole image where logits are a pixel apart, the inside
+        begins at a multiple of `geometry.multiple`, it ends where with the margins it is of a valid size or where the
+        image ends, and the images hold what is mirrored there. `prediction.window_plan.windows` plans such parts.
+
+        Raises `ValueError` for a context that is not four numbers from 0 to the geometry's margin; when called, for
+        images of which nothing is inside.
+
+        Source: U-Net, section 2 (the overlap-tile strategy).
+
+        >>> from atrous.models import unet
+        >>> net = unet(2, in_channels=1, width=1 / 64)
+        >>> segmenter = Segmenter(net, LabelSpace(names=("out", "in")), Preprocessing(mean=(0.5,), std=(0.2,))).eval()
+        >>> segmenter.surrounded((92, 92, 92, 0)).labels(torch.zeros(1, 1, 204, 112, dtype=torch.uint8)).shape
+        torch.Size([1, 20, 20])
+        """
+        return Surrounded(self, self._checked(context))
+
+    def _checked(self, context: Sequence[int]) -> Context:
+        margin = self.geometry.margin
+        try:
+            top, bottom, left, right = map(index, context)
+        except (TypeError, ValueError):
+            top = bottom = left = right = -1
+        if min(top, bottom, left, right) < 0 or max(top, bottom, left, right) > margin:
+            raise ValueError(
+                f"context {context!r} came; (top, bottom, left, right) is needed, whole numbers from 0 to the margin "
+                f"of this network, {margin}"
+            )
+        return top, bottom, left, right
+
+    def logits(self, images: Tensor, context: Context = _NONE) -> Tensor:
+        """Return the logits (n, classes, h, w), enlarged to the images' size, `context` left out."""
+        height, width = _inside(images, context)
+        logits, size = self.grid(images, context)
         if logits.shape[2:] != size:
             align = self.geometry.align_corners
             logits = F.interpolate(logits.float(), size, mode="bilinear", align_corners=align)
         return logits[:, :, :height, :width]
 
     @torch.no_grad()
-    def labels(self, images: Tensor) -> Tensor:
+    def labels(self, images: Tensor, context: Context = _NONE) -> Tensor:
         """Return the most probable class (n, h, w) uint8, the lowest on a tie, without full-size maps."""
-        height, width = images.shape[2:]
-        logits, size = self.grid(images)
+        height, width = _inside(images, context)
+        logits, size = self.grid(images, context)
         if logits.shape[2:] == size:
             return logits.argmax(1)[:, :height, :width].to(torch.uint8)
         enlarge = _labels_on_host if logits.device.type == "cpu" else _labels_in_bands
@@ -91,10 +134,11 @@ class Segmenter(nn.Module):
         images = np.require(stored(images, self.preprocessing), requirements=["C", "W"])
         return torch.from_numpy(images).to(self.scale.device)
 
-    def grid(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    def grid(self, images: Tensor, context: Context = _NONE) -> tuple[Tensor, tuple[int, int]]:
         """Pad to a valid size and run: the logits on the net's own grid, and the size they cover in pixels."""
-        height, width = images.shape[2:]
-        rows, columns = self.geometry.padding(height), self.geometry.padding(width)
+        height, width = _inside(images, context)
+        above, below, before, after = *self.geometry.padding(height), *self.geometry.padding(width)
+        rows, columns = (above - context[0], below - context[1]), (before - context[2], after - context[3])
         x = self._padded(self.normalised(images), rows, columns)
         size = (x.shape[2] - 2 * self.geometry.margin, x.shape[3] - 2 * self.geometry.margin)
         return self.net(x.contiguous(memory_format=torch.channels_last)), size
@@ -105,9 +149,40 @@ class Segmenter(nn.Module):
         if self.preprocessing.padding == "mean":  # the mean is zero once normalised
             return F.pad(x, (*columns, *rows))
         for axis, (before, after) in ((2, rows), (3, columns)):
-            index = torch.from_numpy(mirrored(x.shape[axis], before, after)).to(x.device)
-            x = x.index_select(axis, index)
+            source = torch.from_numpy(mirrored(x.shape[axis], before, after)).to(x.device)
+            x = x.index_select(axis, source)
         return x
+
+
+@dataclass(frozen=True)
+class Surrounded:
+    """What `Segmenter.surrounded` returns: a scorer whose results are those of the images less their context."""
+
+    segmenter: Segmenter
+    context: Context
+
+    def __call__(self, images: Tensor, /) -> Tensor:
+        """Return the probabilities (n, classes, h - top - bottom, w - left - right) float32."""
+        return self.segmenter.logits(images, self.context).float().softmax(1)
+
+    def labels(self, images: Tensor) -> Tensor:
+        """Return the most probable class (n, h - top - bottom, w - left - right) uint8, the lowest on a tie."""
+        return self.segmenter.labels(images, self.context)
+
+    def from_numpy(self, images: NDArray[Any]) -> Tensor:
+        """Return (n, c, h, w) images as the segmenter takes them."""
+        return self.segmenter.from_numpy(images)
+
+
+def _inside(images: Tensor, context: Context) -> tuple[int, int]:
+    """Return the height and width of what `context` surrounds."""
+    top, bottom, left, right = context
+    height, width = images.shape[2] - top - bottom, images.shape[3] - left - right
+    if context != _NONE and min(height, width) < 1:
+        raise ValueError(
+            f"images of {images.shape[2]} x {images.shape[3]} came with a context of {context}; nothing is inside"
+        )
+    return height, width
 
 
 def _labels_on_host(logits: Tensor, size: tuple[int, int], crop: tuple[int, int], align: bool) -> Tensor:

@@ -173,6 +173,6 @@ def _remove(out: Path, file: str) -> None:
 
 def _remove_temporaries(out: Path) -> None:
     for kind in KINDS:
-        for path in (out / kind).rglob(".*"):
-            if path.is_file() and _TEMPORARY.fullmatch(path.name):
-                path.unlink(missing_ok=True)
+        for path in sorted((out / kind).rglob(".*")):
+            if _TEMPORARY.fullmatch(path.name):
+                _remove(out, path.relative_to(out).as_posix())

@@ -62,10 +62,12 @@ def _module(path: Path, device: str) -> Any:
     import torch
     from torch.export.passes import move_to_device_pass
 
-    _refuse_pickles(path)
     try:
+        _refuse_pickles(path)
         program = torch.export.load(path)
         return (program if device == "cpu" else move_to_device_pass(program, device)).module()
+    except AtrousError:
+        raise
     except Exception as error:  # what it raises for damaged files and other versions has no class in common
         words = " ".join(str(error).split())[:200]
         raise AtrousError(f"{path}: not a readable .pt2 file ({words}); export it again") from error

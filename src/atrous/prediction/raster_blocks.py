@@ -13,6 +13,7 @@ from atrous.contract import IGNORE, AtrousError, Geometry, LabelSpace, Sample, S
 from atrous.prediction.arrays import beside, from_numpy
 from atrous.prediction.images import predicted
 from atrous.prediction.raster_readers import Raster
+from atrous.prediction.surroundings import takes_surroundings, told
 from atrous.prediction.window_plan import Window, windows
 
 _CONTEXT = 256  # pixels that neighbouring blocks share, where a network has no margin of its own
@@ -24,7 +25,8 @@ class Block:
     """A part of a raster: `image` (h, w, c) and `labels` (h, w) uint8 of what was read, and which of it is its own.
 
     Pixels without data are labelled 255. `probabilities` (classes, h, w) are there where they were asked for; they are
-    0 where there is no data.
+    0 where there is no data. Where the window has a context, that has the labels of the nearest pixel inside, and
+    probabilities of 0.
     """
 
     window: Window
@@ -46,12 +48,21 @@ class Block:
 def plan(raster: Raster, scorer: Scorer, size: int) -> tuple[Window, ...]:
     """Return the windows in which a raster is scored; one for all of it where it is no larger than `size`.
 
+    Where the scorer takes surroundings, `size` is otherwise the side of the network's input, the margin included.
+
     Raises `ValueError` for a size below what the network needs.
     """
     geometry = geometry_of(scorer)
     if max(raster.height, raster.width) <= size:
         return windows(raster.height, raster.width, size=max(size, 1 << 20), geometry=geometry)
-    return windows(raster.height, raster.width, size=size, overlap=min(0.25, _CONTEXT / size), geometry=geometry)
+    return windows(
+        raster.height,
+        raster.width,
+        size=size,
+        overlap=min(0.25, _CONTEXT / size),
+        geometry=geometry,
+        surrounded=takes_surroundings(scorer),
+    )
 
 
 def geometry_of(scorer: Any) -> Geometry:
@@ -95,7 +106,7 @@ def scored_block(
         labels = np.full(image.shape[:2], IGNORE, np.uint8)
         return Block(window=window, image=image, labels=labels, probabilities=nothing)
     try:
-        found = predicted(scorer, Sample(image=image), space, probabilities=probabilities)
+        found = predicted(told(scorer, window), Sample(image=image), space, probabilities=probabilities)
     except ValueError as error:
         raise AtrousError(f"{raster.path}: {error}") from error
     labels, scores = found.labels, found.probabilities
@@ -120,6 +131,8 @@ def suited(scorer: Scorer, raster: Raster) -> Scorer:
     placed = _Placed(scorer, like[:, :, :1, :1])
     if hasattr(scorer, "labels"):
         placed.labels = scorer.labels
+    if hasattr(scorer, "surrounded"):
+        placed.surrounded = scorer.surrounded
     return placed
 
 
@@ -135,11 +148,12 @@ def looked_at(raster: Raster) -> NDArray[Any]:
 
 @dataclass
 class _Placed:
-    """A scorer that takes images as they are; `labels` is there where the inner scorer has it."""
+    """A scorer that takes images as they are; `labels` and `surrounded` are there where the inner scorer has them."""
 
     scorer: Any
     like: Any
     labels: Any = field(init=False)
+    surrounded: Any = field(init=False)
 
     def __call__(self, images: Any, /) -> Any:
         return self.scorer(images)

@@ -119,10 +119,8 @@ class GdalRaster:
             return None
         if self._alpha:
             return np.asarray(raw[..., -1] != 0)
-        valid = np.ones(raw.shape[:2], bool)
-        if self._nodata is not None:
-            valid = ~holds_nodata(raw, self._nodata).all(axis=2)
-        return valid & np.isfinite(raw).all(axis=2)
+        valid = np.isfinite(raw).all(axis=2)
+        return valid if self._nodata is None else valid & ~holds_nodata(raw, self._nodata).all(axis=2)
 
 
 def _opened(path: Path) -> Any:

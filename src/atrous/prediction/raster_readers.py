@@ -57,7 +57,7 @@ class ArrayRaster:
 
     geo_tags: tuple[GeoTag, ...] = ()
     marks = False
-    place = None
+    place: Georeference | None = None
 
     def __init__(self, image: NDArray[Any], path: Path = Path("image")) -> None:
         self.image, self.path = image, path

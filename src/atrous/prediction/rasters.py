@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,8 @@ def predict_raster(
     with closing(open_raster(source.path, max_pixels=wanted.max_pixels, max_memory=wanted.max_memory)) as raster:
         _check_whole(raster, wanted)
         factor = _reduction(raster, wanted)
-        side = block_side(scorer, raster, space, wanted, fixed=_fixed_bytes(raster, wanted, factor))
+        fixed = _fixed_bytes(raster, wanted, factor)
+        side = block_side(scorer, raster, space, wanted, fixed=fixed, also=partial(_tried, space, wanted, factor))
         count = len(plan(raster, scorer, side))
         writing = _Writing(raster, space, out, source.name, wanted.save, factor=factor, whole=count == 1)
         blocks = labels_in_blocks(scorer, raster, space, size=side, probabilities="probabilities" in wanted.save)
@@ -164,6 +166,16 @@ def _counted(blocks: Iterator[Block], count: int, wanted: Wanted, progress: Prog
             memory.give_back()
         if progress is not None:
             progress(done, count)
+
+
+def _tried(space: LabelSpace, wanted: Wanted, factor: int, block: Block) -> None:
+    """Do with a block what is done with those that are written, and forget it."""
+    if "overlays" in wanted.save:
+        OverlayCanvas(ArrayRaster(block.image), space, factor).paint(block)
+    if "statistics" in wanted.save:
+        Tally(space, block.labels.shape[1]).add(block.own, 0, 0)
+    if block.probabilities is not None:
+        block.probabilities.astype(np.float16)
 
 
 def _reduction(raster: Raster, wanted: Wanted) -> int:

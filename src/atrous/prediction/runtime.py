@@ -63,7 +63,7 @@ def provider_of(device: str | None) -> str:
     if device is None:
         return next(_PROVIDERS[name] for name in ("cuda", "cpu") if _PROVIDERS[name] in here)
     provider = _PROVIDERS.get(device.partition(":")[0])
-    if provider not in here:
+    if provider is None or provider not in here:
         known = ", ".join(name for name, each in _PROVIDERS.items() if each in here)
         raise AtrousError(f"device {device!r} is not here for an exported network; ONNX Runtime has {known}")
     return provider

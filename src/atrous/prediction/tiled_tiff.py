@@ -82,11 +82,11 @@ def _tiles(size: tuple[int, int], pieces: Iterable[Piece]) -> Iterator[bytes]:
     following = 0
     for labels, top, left in pieces:
         for index, part, rows, columns in _parts(labels, top, left, across):
-            tile, covered = open_tiles.pop(index, None) or (np.zeros((_TILE, _TILE), np.uint8), 0)
+            tile, covered = open_tiles.pop(index) if index in open_tiles else (np.zeros((_TILE, _TILE), np.uint8), 0)
             tile[rows, columns] = part
             covered += part.size
             if covered == _pixels(index, across, size):
-                done[index] = zlib.compress(tile, 6)
+                done[index] = zlib.compress(tile.tobytes(), 6)
             else:
                 open_tiles[index] = (tile, covered)
         while following in done:

@@ -1,8 +1,10 @@
 """Where windows lie: one plan for arrays and for files that are read window by window.
 
-A network without padding needs `margin` pixels of the image around what it labels. A scorer mirrors them by itself,
-which is right at the image's border only; inside the image they are read with the window, and what a scorer makes of
-them is thrown away: Ronneberger, Fischer and Brox, "U-Net", MICCAI 2015, section 2 (the overlap-tile strategy).
+A network without padding needs `margin` pixels of the image around what it labels. Inside the image they are read with
+the window, at its border they are mirrored: Ronneberger, Fischer and Brox, "U-Net", MICCAI 2015, section 2 (the
+overlap-tile strategy). A scorer that offers `surrounded` is told which of a window is such context, and the network runs
+on that alone. Any other, such as an exported file, mirrors a margin around every window by itself: what it makes of the
+context is thrown away, and the network runs on the window and a margin more.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 from math import lcm
+from numbers import Real
 from operator import index
 
 from atrous.contract import Geometry
@@ -24,7 +27,8 @@ class Span:
 
     `start`..`stop` is read. `kept_start`..`kept_stop` is what the scorer says of the middle, without the margin except
     at the image's own border; what windows keep may overlap. Of that, `own_start`..`own_stop` is given by no other
-    window.
+    window. `context` is how many pixels are read before and after those that a scorer which offers `surrounded` labels;
+    None for any other.
     """
 
     start: int
@@ -33,6 +37,13 @@ class Span:
     kept_stop: int
     own_start: int
     own_stop: int
+    context: tuple[int, int] | None = None
+
+    @property
+    def inside(self) -> slice:
+        """What is read, without the context."""
+        before, after = self.context or (0, 0)
+        return slice(self.start + before, self.stop - after)
 
 
 @dataclass(frozen=True)
@@ -57,6 +68,18 @@ class Window:
         """What no other window gives: the own parts cover every pixel exactly once, and need no blending."""
         return slice(self.rows.own_start, self.rows.own_stop), slice(self.columns.own_start, self.columns.own_stop)
 
+    @property
+    def inside(self) -> Region:
+        """What a scorer labels that is told of the context: all that is read where there is none."""
+        return self.rows.inside, self.columns.inside
+
+    @property
+    def context(self) -> tuple[int, int, int, int] | None:
+        """What `surrounded` is told: how many pixels are context above, below, on the left and on the right."""
+        if self.rows.context is None or self.columns.context is None:
+            return None
+        return *self.rows.context, *self.columns.context
+
     def within(self, region: Region) -> Region:
         """Return a region of the image in the window's own coordinates."""
         top, left = self.rows.start, self.columns.start
@@ -71,6 +94,7 @@ def windows(
     size: int | tuple[int, int],
     overlap: float = 0.25,
     geometry: Geometry | None = None,
+    surrounded: bool = False,
 ) -> tuple[Window, ...]:
     """Return the windows of an image, row by row: a grid that covers it.
 
@@ -81,10 +105,15 @@ def windows(
 
     `overlap` is the share of a window that the next one has too, 0 to 0.9. Where the geometry has a margin it is not
     used: windows overlap by their margins, what they keep abuts, and together it is what the network says of the whole
-    image. Of U-Net's window of 576 it says so of 388, of which 384, a multiple of 16, are kept. No geometry is that of
-    a pointwise network.
+    image. No geometry is that of a pointwise network.
 
-    Raises `ValueError` for a size below what the geometry needs, an overlap out of range and an image without pixels.
+    With a margin, `surrounded` plans for scorers that offer it. `size` is then the side of the network's input, the
+    margin included, wherever the window lies, and an image is one window where it and its margin are no larger. Of 572
+    pixels U-Net labels 388, of which 384, a multiple of 16, are kept. For other scorers `size` is what is read: they
+    label 388 of 576 pixels, and run the network on 764.
+
+    Raises `ValueError` for a size below what the geometry needs, an overlap out of range, an image without pixels, and
+    `surrounded` windows of another stride than 1.
 
     Source: U-Net, section 2 and figure 2.
 
@@ -96,10 +125,16 @@ def windows(
     """
     if height < 1 or width < 1:
         raise ValueError(f"an image of {height} x {width} came; windows need at least 1 x 1")
-    if not 0 <= overlap <= 0.9:
-        raise ValueError(f"overlap {overlap} came; a share of a window from 0 to 0.9 is accepted")
-    ways = [_way(side, overlap, geometry or Geometry()) for side in sides(size)]
-    rows, columns = (_spans(side, way) for side, way in zip((height, width), ways, strict=True))
+    if not isinstance(overlap, Real) or not 0 <= overlap <= 0.9:
+        raise ValueError(f"overlap {overlap!r} came; a share of a window from 0 to 0.9 is accepted")
+    geometry, lengths = geometry or Geometry(), (height, width)
+    if surrounded and geometry.margin:
+        if geometry.stride != 1:
+            raise ValueError(f"surrounded windows of stride {geometry.stride} came; only those of stride 1 are exact")
+        rows, columns = (_tiles(*each, geometry) for each in zip(lengths, sides(size), strict=True))
+    else:
+        ways = [_way(side, overlap, geometry) for side in sides(size)]
+        rows, columns = (_spans(*each) for each in zip(lengths, ways, strict=True))
     return tuple(Window(row, column) for row in rows for column in columns)
 
 
@@ -139,11 +174,7 @@ def _way(size: int, overlap: float, geometry: Geometry) -> _Way:
     # real point is `before`.
     before = -(-margin // grid) * grid
     least = geometry.valid(grid + 2 * margin) + before - margin
-    if size < least:
-        raise ValueError(
-            f"windows of {size} pixels came; this network needs {least} or more "
-            f"(margin {margin}, multiples of {grid}): take larger windows"
-        )
+    _check_least(size, least, geometry)
     room = size + margin - before
     taken = room - (room - geometry.offset) % geometry.multiple
     given = taken - 2 * margin
@@ -171,3 +202,33 @@ def _spans(side: int, way: _Way) -> tuple[Span, ...]:
         kept_starts, kept_stops = own_starts, own_stops
     found = zip(starts, stops, kept_starts, kept_stops, own_starts, own_stops, strict=True)
     return tuple(Span(*each) for each in found)
+
+
+def _tiles(side: int, size: int, geometry: Geometry) -> tuple[Span, ...]:
+    """Return the spans of one axis for a scorer that is told of its surroundings, in order."""
+    margin, grid = geometry.margin, geometry.multiple
+    # What the last window mirrors must be in it: the margin and all but one of a multiple's pixels, which it reads
+    # where its own part has a multiple or more. That part may then have two, less one, and must fit.
+    _check_least(size, geometry.valid(2 * grid - 1 + 2 * margin), geometry)
+    given = size - (size - geometry.offset) % grid - 2 * margin
+    starts = list(range(0, max(side - given, 0) + given // grid * grid, given // grid * grid))
+    if len(starts) > 1:
+        starts[-1] = min(starts[-1], (side - grid) // grid * grid)
+    stops = [*starts[1:], side]
+    return tuple(_tile(start, stop, side, given, margin) for start, stop in zip(starts, stops, strict=True))
+
+
+def _tile(start: int, stop: int, side: int, given: int, margin: int) -> Span:
+    """Return the span whose own part is `start`..`stop`, and in which the network labels `given` pixels from `start`."""
+    # Of the pixels that the network labels the last few may be another window's own, and their context is needed too.
+    labelled = min(start + given, side)
+    before, after = min(margin, start), min(margin, side - labelled)
+    return Span(start - before, labelled + after, start, stop, start, stop, (before, after))
+
+
+def _check_least(size: int, least: int, geometry: Geometry) -> None:
+    if size < least:
+        raise ValueError(
+            f"windows of {size} pixels came; this network needs {least} or more "
+            f"(margin {geometry.margin}, multiples of {lcm(geometry.multiple, geometry.stride)}): take larger windows"
+        )

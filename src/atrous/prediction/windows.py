@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from atrous.contract import Geometry, LabelSpace, Preprocessing, Scorer
 from atrous.prediction.arrays import beside, from_numpy, probabilities_of, scored, sides_of
 from atrous.prediction.passing import geometry_of, preprocessing_of, space_of
+from atrous.prediction.surroundings import takes_surroundings, told
 from atrous.prediction.window_plan import Span, Window, sides, windows
 
 Weights = Literal["gaussian", "flat", "nearest"]
@@ -34,6 +35,10 @@ def windowed(
     ones, or not at all: `nearest` takes each pixel from the window in which it is farther from the border. An image
     that is not larger than a window is scored as by `scorer`, exactly.
 
+    Where a scorer with a margin offers `surrounded`, as the `Segmenter` of a U-Net does, `size` is the side of the
+    network's input, of which the margin is a part: of 572 pixels 384 are kept. An image is one window where it and the
+    margin around it are not larger.
+
     The result is that of the whole image, up to rounding, where every pixel's receptive field is in its window: always
     for networks with a margin, such as U-Net, whose windows read it; for others with `nearest` where the overlap is at
     least the receptive field, and nothing is pooled over the whole image. Elsewhere it is another result, often as
@@ -50,8 +55,9 @@ def windowed(
     """
     if weights not in get_args(Weights):
         raise ValueError(f"weights {weights!r} is not known; there are {', '.join(get_args(Weights))}")
-    windows(1, 1, size=size, overlap=overlap, geometry=geometry_of(scorer))
-    return Windowed(scorer, size, overlap, weights)
+    found = Windowed(scorer, size, overlap, weights)
+    found.windows(1, 1)
+    return found
 
 
 @dataclass(frozen=True)
@@ -87,8 +93,18 @@ class Windowed:
 
     def plan(self, images: Any) -> tuple[Window, ...]:
         """Return the windows through which images (n, c, h, w) are seen."""
-        height, width = sides_of(images)
-        return windows(height, width, size=self.size, overlap=self.overlap, geometry=self.geometry)
+        return self.windows(*sides_of(images))
+
+    def windows(self, height: int, width: int) -> tuple[Window, ...]:
+        """Return the windows through which images of a height and width are seen."""
+        return windows(
+            height,
+            width,
+            size=self.size,
+            overlap=self.overlap,
+            geometry=self.geometry,
+            surrounded=takes_surroundings(self.scorer),
+        )
 
     def from_numpy(self, images: NDArray[Any]) -> Any:
         """Return the images as the inner scorer takes them."""
@@ -136,7 +152,7 @@ def bands(
     """Yield the blended probabilities (n, classes, rows, width) of an image from top to bottom, and which rows they
     are.
 
-    `plan` is what `windows` returns, and `read` gives the pixels of its windows. Every row comes once. There are never
+    `plan` is what `windows` returns for this scorer, and `read` gives the pixels of its windows. Every row comes once. There are never
     the probabilities of more than one row of windows.
 
     >>> bright = lambda images: images.astype(np.float32)
@@ -195,7 +211,7 @@ def _line(
     """Return a row of windows (n, classes, kept rows, width), each weighted by its shares, added up."""
     result: Any = None
     for window, share in zip(line, by_column, strict=True):
-        found = probabilities_of(scorer, read(*window.read))
+        found = probabilities_of(told(scorer, window), read(*window.read))
         if result is None:
             result = _zeros(found, len(by_row), line[-1].columns.kept_stop)
         weight = beside(by_row[:, None] * share, found)
@@ -210,7 +226,7 @@ def _stitched(scorer: Any, images: Any, plan: Sequence[Window]) -> Any:
         return scored(scorer.labels, images)
     result: Any = None
     for window in plan:
-        found = scored(scorer.labels, images[:, :, *window.read])
+        found = scored(told(scorer, window).labels, images[:, :, *window.read])
         if result is None:
             result = array_namespace(found).zeros(
                 (images.shape[0], *images.shape[2:]), dtype=found.dtype, device=device(found)

@@ -15,16 +15,15 @@ from numpy.typing import NDArray
 from atrous.contract import IGNORE, AtrousError, LabelSpace
 from atrous.data import open_dataset
 from atrous.data.census import MaskCensus, count_mask, in_threads, total_pixels, unpacked
+from atrous.data.images import is_mask_name
 from atrous.data.layouts import cityscapes, recognise
-from atrous.data.pairs import by_key, is_mask_name
+from atrous.data.pairs import by_key
 from atrous.data.parts import Source, mask_pixels, path_of, renumbered
 from atrous.data.samples import decode
 from atrous.data.spaces import space_as_wished, work_out_space
 from atrous.data.wishes import wished
+from atrous.evaluation.report import NO_CLASS
 from atrous.runs.datasets import pairs_in
-
-NO_CLASS = "(no class)"
-"""What a predicted pixel of no class is counted as: it is wrong where the truth has a class."""
 
 _WORDS = (
     "masks?|labels?|lbl|gt|gts|groundtruth|ground_truth|annots?|annotations?|segs?|segmentations?|semantic|pred|preds|"
@@ -32,6 +31,8 @@ _WORDS = (
 )
 _ENDING = re.compile(rf"[ _.-]({_WORDS})$")
 _BEGINNING = re.compile(rf"^({_WORDS})[ _.-]")
+_OF_MASKS_ALONE = ("side-by-side",)
+"""Layouts that a folder of masks alone may look like: a.png and a_gt.png are two masks there."""
 _IDS, _TRAIN_IDS = "_labelids", "_labeltrainids"
 
 
@@ -125,6 +126,8 @@ def _is_dataset(folder: Path) -> bool:
     try:
         found = recognise(folder)
     except AtrousError:
+        return False
+    if found.layout in _OF_MASKS_ALONE:
         return False
     return any(pair.mask is not None for each in found.splits.values() for pair in each.pairs)
 

@@ -17,7 +17,8 @@ from atrous.data import Pair, read_sample
 from atrous.data.parts import path_of
 from atrous.evaluation import Comparison, Measured
 from atrous.prediction import Refiner, ahead, predicted, refine
-from atrous.prediction.refining import in_255, preprocessing_of
+from atrous.prediction.passing import preprocessing_of
+from atrous.prediction.refining import in_255
 
 Progress = Callable[[int, int], None]
 LIMIT = 1 << 30

@@ -157,14 +157,13 @@ def _file_for(name: str, segmenter: Segmenter, config: Config, folder: Path, inp
     from atrous.store import config_json
 
     whole, small, model = folder / "whole.onnx", folder / "small.onnx", folder / "model.xml"
+    if name.startswith("openvino"):
+        return model if model.is_file() else export_openvino(segmenter, config_json(config), model).path
     if not whole.is_file():
         export_onnx(segmenter, config_json(config), whole)
-    if name == "onnx-int8":
-        export_int8(whole, small, images=[each[None] for each in inputs], mean_iou=lambda _: 1.0)
-        return small
-    if name.startswith("openvino") and not model.is_file():
-        export_openvino(whole, model)
-    return model if name.startswith("openvino") else whole
+    if name == "onnx":
+        return whole
+    return export_int8(whole, small, images=[each[None] for each in inputs], mean_iou=lambda _: 1.0).path
 
 
 def _with_torch(segmenter: Segmenter, *, half: bool) -> Callable[[Any], Any]:

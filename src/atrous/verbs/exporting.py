@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 FORMATS = {"onnx": ("fp32", "fp16", "int8"), "openvino": ("fp32",), "program": ("fp32",)}
 """What `export` writes, and in which precisions."""
+SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "program": ".pt2"}
+"""What the names of the files end in."""
 IMAGES = 32
 """How many images tell the ranges of the layers for int8."""
 
@@ -52,8 +54,8 @@ def export(
         atrous.export("runs/street", out="street.onnx")
         atrous.export("runs/street", out="street-int8.onnx", precision="int8", data="data/street")
     """
-    _check_wishes(to, precision, data, images)
     out = Path(out)
+    _check_wishes(to, precision, out, data, images)
     from atrous.exporting import export_onnx, export_openvino, export_program
     from atrous.store import config_json, open_model
 
@@ -61,19 +63,18 @@ def export(
     values = {**config_json(config), **_crf_of(model)}
     if to == "program":
         return export_program(segmenter, values, out)
-    if to == "onnx" and precision != "int8":
+    if to == "openvino":
+        return export_openvino(segmenter, values, out)
+    if precision != "int8":
         return export_onnx(segmenter, values, out, precision=precision)
-    with TemporaryDirectory(prefix="atrous-") as folder:
-        whole = export_onnx(segmenter, values, Path(folder, "whole.onnx")).path
-        if to == "openvino":
-            return export_openvino(whole, out)
-        from atrous.exporting.quantising import export_int8
-        from atrous.runs import data_of, pairs_in
+    from atrous.exporting.quantising import export_int8
+    from atrous.runs import data_of, pairs_in
 
-        dataset = data_of(Path(model), str(data), space=config.space, layout=layout, masks=masks)
-        scored_on = pairs_in(dataset, split)
+    dataset = data_of(Path(model), str(data), space=config.space, layout=layout, masks=masks)
+    scored_on = pairs_in(dataset, split)
+    with TemporaryDirectory(prefix="atrous-") as folder:
         return export_int8(
-            whole,
+            export_onnx(segmenter, values, Path(folder, "whole.onnx")).path,
             out,
             images=_spread(dataset.splits.get("train") or scored_on, dataset.space, images),
             mean_iou=_mean_iou(scored_on, dataset.space, progress),
@@ -81,13 +82,15 @@ def export(
         )
 
 
-def _check_wishes(to: str, precision: str, data: Any, images: int) -> None:
+def _check_wishes(to: str, precision: str, out: Path, data: Any, images: int) -> None:
     """Raise `ValueError` before anything is read, which takes longer than to say so."""
     if to not in FORMATS:
         raise ValueError(f"to {to!r} came; {', '.join(FORMATS)} are accepted")
     if precision not in FORMATS[to]:
         hint = "; OpenVINO chooses its precision when it runs" if to == "openvino" else ""
         raise ValueError(f"precision {precision!r} came for {to}; {', '.join(FORMATS[to])} can be written{hint}")
+    if out.suffix.lower() != SUFFIXES[to]:
+        raise ValueError(f"{out}: the name ends in {out.suffix or 'nothing'!r}; {SUFFIXES[to]} is wanted for {to}")
     if precision == "int8" and data is None:
         raise ValueError("int8 came without data; labelled images tell the ranges of its layers and what it loses")
     if precision != "int8" and data is not None:
@@ -97,7 +100,7 @@ def _check_wishes(to: str, precision: str, data: Any, images: int) -> None:
 
 
 def _crf_of(model: str | Path) -> dict[str, Any]:
-    """Return the numbers that were tuned for a model as it is, to be carried by its file; nothing where there are none."""
+    """Return the numbers tuned for a model as it is, to be carried by its file; nothing where there are none."""
     from atrous.store import read_crf
 
     stored = read_crf(model)

@@ -264,24 +264,34 @@ def _about(
         "settings": plain_values({**settings, **chosen}),
         "measures": list(wished.measures),
         **made_with(),
-        "notes": _notes(config, found),
+        "notes": _notes(first, config, found),
     }
 
 
-def _notes(config: Any, found: _Set) -> list[str]:
-    """Return what makes the images other than they seem: those of another division than the one of the training."""
-    facts = config.fingerprint or {}
-    counts = {name: len(pairs) for name, pairs in found.dataset.splits.items()}
-    trained = facts.get("splits") or {}
-    same = {name: counts.get(name) for name in trained} == trained
-    if not trained or same or len(found.dataset.splits) < 2:
-        return []
-    from atrous.data.facts import same_images
+def _notes(model: Path, config: Any, found: _Set) -> list[str]:
+    """Return what makes the scores other than they seem, and log it: images that the model may have been trained on."""
+    import logging
 
-    if not same_images(found.dataset, facts):
+    from atrous.data.facts import identity, same_images
+    from atrous.store import is_exported, model_folder
+
+    facts = config.fingerprint or {}
+    places = (model.parent,) if is_exported(model) else (model, model_folder(model).parent)
+    if not facts.get("sha256") or any((place / "split.json").is_file() for place in places):
         return []
-    told = ", ".join(f"{count} {name}" for name, count in trained.items())
-    return [f"the model was trained with these images divided otherwise ({told}): some may be scored that it has seen"]
+    counts = {name: len(pairs) for name, pairs in found.dataset.splits.items()}
+    divided = found.dataset.made_split or any(
+        counts.get(name) != many for name, many in (facts.get("splits") or {}).items()
+    )
+    same = facts["sha256"] == identity(found.dataset) or (facts.get("samples") and same_images(found.dataset, facts))
+    if not divided or not same:
+        return []
+    note = (
+        "the model was trained with images of this folder, and the split.json of its run, which says with which, is "
+        "not beside it: some that are scored here may be among them. Put it there, or score the run"
+    )
+    logging.getLogger("atrous").warning("%s: %s", model, note)
+    return [note]
 
 
 def made_with() -> dict[str, Any]:
@@ -296,8 +306,8 @@ def made_with() -> dict[str, Any]:
 
     versions = {"atrous": __version__, "python": platform.python_version(), "numpy": np.__version__}
     for name in ("torch", "onnxruntime"):
-        if name in sys.modules:  # what was not imported took no part
-            versions[name] = str(sys.modules[name].__version__)
+        if version := getattr(sys.modules.get(name), "__version__", None):  # what was not imported took no part
+            versions[name] = str(version)
     return {"versions": versions, "evaluated": datetime.now(UTC).isoformat(timespec="seconds")}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 if TYPE_CHECKING:
     from atrous.contract import Colour
@@ -18,19 +18,40 @@ from atrous.verbs.choices import device_of
 Progress = Callable[[int, int], None]
 
 
+class Settings(TypedDict, total=False):
+    """What `evaluate` takes besides `crf`, which decides what comes back."""
+
+    split: str
+    measures: str | Sequence[str]
+    objects: bool
+    tta: bool
+    scales: Sequence[float] | None
+    window: int | tuple[int, int] | None
+    overlap: float | None
+    ignore: int | Colour | None
+    void: bool
+    foreground: bool | None
+    resamples: int
+    html: str | Path | None
+    layout: str | None
+    masks: str | None
+    device: str | None
+    progress: Progress | None
+
+
 @overload
-def evaluate(model: Any, data: str | Path, *, crf: Literal[False] = ..., **settings: Any) -> Report: ...
+def evaluate(model: Any, data: str | Path, *, crf: Literal[False] = ..., **settings: Unpack[Settings]) -> Report: ...
 
 
 @overload
 def evaluate(
-    model: Any, data: str | Path, *, crf: Literal[True] | str | Path | Refiner, **settings: Any
+    model: Any, data: str | Path, *, crf: Literal[True] | str | Path | Refiner, **settings: Unpack[Settings]
 ) -> Comparison: ...
 
 
 @overload
 def evaluate(
-    model: Any, data: str | Path, *, crf: bool | str | Path | Refiner, **settings: Any
+    model: Any, data: str | Path, *, crf: bool | str | Path | Refiner, **settings: Unpack[Settings]
 ) -> Report | Comparison: ...
 
 

@@ -144,23 +144,8 @@ def write_segmentation(
     sources, labels = _sources(stack, frames, labels)
     try:
         with quietly():
-            made = highdicom.seg.Segmentation(
-                source_images=sources,
-                pixel_array=labels,
-                segmentation_type=kind,
-                omit_empty_frames=bool(labels.any()),
-                segment_descriptions=_segments(highdicom, space, automatic=automatic),
-                series_instance_uid=highdicom.UID(),
-                series_number=100,
-                sop_instance_uid=highdicom.UID(),
-                instance_number=1,
-                manufacturer="atrous",
-                manufacturer_model_name="atrous",
-                software_versions=__version__,
-                device_serial_number="0",
-                content_label="SEGMENTATION",
-                series_description="Segmentation",
-            )
+            segments = _segments(highdicom, space, automatic=automatic)
+            made = _segmentation(highdicom, sources, labels, segments, kind)
     except (AttributeError, ValueError, TypeError, KeyError) as error:
         raise AtrousError(
             f"{stack.first.path}: no segmentation of this series can be written ({error}). Complete its DICOM headers, "
@@ -169,6 +154,28 @@ def write_segmentation(
         ) from error
     with atomic(path) as temporary, quietly():
         made.save_as(temporary)
+
+
+def _segmentation(
+    highdicom: Any, sources: Sequence[Any], labels: NDArray[np.uint8], segments: Sequence[Any], kind: str
+) -> Any:
+    return highdicom.seg.Segmentation(
+        source_images=sources,
+        pixel_array=labels,
+        segmentation_type=kind,
+        omit_empty_frames=bool(labels.any()),
+        segment_descriptions=segments,
+        series_instance_uid=highdicom.UID(),
+        series_number=100,
+        sop_instance_uid=highdicom.UID(),
+        instance_number=1,
+        manufacturer="atrous",
+        manufacturer_model_name="atrous",
+        software_versions=__version__,
+        device_serial_number="0",
+        content_label="SEGMENTATION",
+        series_description="Segmentation",
+    )
 
 
 def _sources(
