@@ -73,7 +73,8 @@ def test_a_file_is_written_and_said_to_agree(model: Path, tmp_path: Path, run: R
 def test_an_exported_file_predicts_what_the_model_does(model: Path, exported: Path, data: Path) -> None:
     for path in sorted((data / "images").iterdir()):
         np.testing.assert_array_equal(atrous.predict(exported, path).labels, atrous.predict(model, path).labels)
-    of_file, of_folder = (atrous.evaluate(each, data, split="val").evaluation.scores.mean_iou for each in (exported, model))
+    reports = [atrous.evaluate(each, data, split="val") for each in (exported, model)]
+    of_file, of_folder = (report.evaluation.scores.mean_iou for report in reports)
     assert of_file == pytest.approx(of_folder, abs=1e-6)
 
 

@@ -56,6 +56,8 @@ def test_void_makes_no_contour():
     assert np.isnan(scores.iou[1:]).all()
     void = truth == 255
     np.testing.assert_array_equal(rim(truth == 0, 2, void=void)[3:6, 2:], False)
+    turned = rim((truth == 0)[:, ::-1], 2, void=void[:, ::-1])
+    np.testing.assert_array_equal(turned[:, ::-1], rim(truth == 0, 2, void=void))
 
 
 def test_void_inside_the_crop_of_a_region():

@@ -164,7 +164,9 @@ def test_no_context_is_the_scorer_itself(geometry):
     assert torch.equal(told.from_numpy(images.numpy()), images)
 
 
-@pytest.mark.parametrize("context", [(6, 0, 0, 0), (0, 0, 0, -1), (1, 1), 3, None, (1.5, 0, 0, 0), "1234", (0, 0, 0, 0, 0)])
+@pytest.mark.parametrize(
+    "context", [(6, 0, 0, 0), (0, 0, 0, -1), (1, 1), 3, None, (1.5, 0, 0, 0), "1234", (0, 0, 0, 0, 0)]
+)
 def test_contexts_that_are_none(context):
     with pytest.raises(ValueError, match=r"context .* came; \(top, bottom, left, right\) is needed, .* margin .*, 5"):
         wrapped(Strided(MARGIN)).surrounded(context)
@@ -173,7 +175,9 @@ def test_contexts_that_are_none(context):
 def test_a_context_that_leaves_nothing_is_refused():
     told = wrapped(Strided(MARGIN)).surrounded((5, 5, 0, 0))
     for run in (told, told.labels):
-        with pytest.raises(ValueError, match=r"images of 10 x 40 came with a context of \(5, 5, 0, 0\); nothing is inside"):
+        with pytest.raises(
+            ValueError, match=r"images of 10 x 40 came with a context of \(5, 5, 0, 0\); nothing is inside"
+        ):
             run(torch.zeros(1, 3, 10, 40))
 
 

@@ -12,14 +12,16 @@ import numpy as np
 import pytest
 import rasterio
 import tifffile
+import torch
 import zarr
 from PIL import Image
 from rasterio import Affine
 
-from atrous.contract import AtrousError, Geometry, LabelSpace, Sample, mirrored
+from atrous.contract import AtrousError, Geometry, LabelSpace, Preprocessing, Sample, mirrored
 from atrous.data import read_image, read_mask
 from atrous.draw import overlay
-from atrous.prediction import raster_overlays, rasters
+from atrous.models import Segmenter, unet
+from atrous.prediction import block_sizes, raster_overlays, rasters
 from atrous.prediction.raster_blocks import labels_in_blocks
 from atrous.prediction.raster_readers import ArrayRaster, open_raster
 from atrous.prediction.rasters import predict_raster, predicted_in_blocks
@@ -78,6 +80,54 @@ def test_blocks_of_a_network_with_a_margin_are_exact(tmp_path, scene):
     assert len(scorer.asked) > 30
     assert max(map(max, scorer.asked)) <= 64
     assert 0 < expected.mean() < 1
+
+
+@pytest.fixture(scope="module")
+def tiled():
+    """A U-Net of margin 20 and multiples of 4, one of whose classes is light."""
+    torch.manual_seed(4)
+    net = unet(2, in_channels=1, width=1 / 16, depth=2)
+    return Segmenter(net, SPACE, Preprocessing(mean=(0.5,), std=(0.2,), padding="mirror")).eval()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_blocks_of_a_network_that_is_told_of_surroundings_are_exact(tmp_path, tiled, dtype):
+    array = RNG.integers(0, 256, (1, 211, 190)).astype(dtype)
+    scene = written(tmp_path / "scene.tif", array)
+    sides = []
+    hook = tiled.net.register_forward_pre_hook(lambda _net, given: sides.append(max(given[0].shape[2:])))
+    files = predicted(scene, tmp_path / "blocks", tiled, block=96, save=("masks", "probabilities", "overlays"))
+    hook.remove()
+    assert (len(sides), max(sides)) == (16, 96)
+    with torch.no_grad():
+        whole = tiled(torch.from_numpy(array[None]))[0].numpy()
+    best = whole.argmax(0)
+    assert 0.02 < best.mean() < 0.98
+    assert (read_mask(files[1]) == best).mean() > 0.9999
+    stored = zarr.open_array(tmp_path / "blocks" / "probabilities" / "scene.zarr", mode="r")[:]
+    np.testing.assert_allclose(stored, whole, atol=1e-3)
+    whole_files = predicted(scene, tmp_path / "whole", tiled, save=("overlays",))
+    np.testing.assert_array_equal(read_image(files[-1]), read_image(whole_files[-1]))
+
+
+def test_trials_of_blocks_run_the_network_as_the_blocks_do(tmp_path, tiled, monkeypatch):
+    raster = ArrayRaster(RNG.integers(0, 256, (900, 1000, 1), dtype=np.uint8))
+    sides, tried = [], []
+    peaks = iter((400_000_000, 420_000_000))
+
+    def peak_during(work):
+        work()
+        tried.append(max(sides))
+        return next(peaks)
+
+    hook = tiled.net.register_forward_pre_hook(lambda _net, given: sides.append(max(given[0].shape[2:])))
+    monkeypatch.setattr(block_sizes.memory, "peak_during", peak_during)
+    trial = block_sizes._trial(tiled, raster, SPACE, probabilities=False)
+    assert trial(256) == (256 * 256, 400_000_000)
+    assert trial(1000) == (900 * 1000, 420_000_000)
+    hook.remove()
+    # In blocks of 256 the margin is a part of the 256; around the whole raster it is mirrored.
+    assert tried == [256, 1040]
 
 
 @pytest.mark.parametrize("block", [None, 64, 100, 1000])

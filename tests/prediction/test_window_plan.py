@@ -156,6 +156,13 @@ def test_overlap_is_the_share_of_a_window():
         assert first.columns.own_stop == second.columns.own_start == (100 + step) // 2
 
 
+def test_windows_of_networks_that_name_no_grid_start_at_multiples_of_32():
+    starts = [[window.columns.start for window in windows(1, 1500, size=size)] for size in (700, 340)]
+    assert starts == [[0, 512, 800], [0, 255, 510, 765, 1020, 1160]]
+    # A step below 256 stays what the overlap says; and networks that do name one keep to it.
+    assert windows(1, 1500, size=700, geometry=Geometry(stride=2))[1].columns.start == 524
+
+
 def test_an_image_no_larger_than_the_window_is_one():
     for height, width in ((1, 1), (300, 576), (576, 576)):
         whole = Window(Span(0, height, 0, height, 0, height), Span(0, width, 0, width, 0, width))

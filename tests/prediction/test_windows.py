@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from atrous.conformance import awaken
 from atrous.contract import Geometry, LabelSpace, Preprocessing
-from atrous.models import Segmenter, deeplab_v3plus, unet
+from atrous.models import Segmenter, deeplab_v3plus, fcn8s, fcn32s, unet
 from atrous.prediction import averaged, bands, shares, windowed
 from atrous.prediction.window_plan import windows
 
@@ -91,6 +92,22 @@ def test_an_image_smaller_than_a_window_is_scored_as_it_is(tiled, height, width)
         whole = tiled(images)
     assert torch.equal(windowed(tiled, 492)(images), whole)
     assert torch.equal(windowed(tiled, 492).labels(images), tiled.labels(images))
+
+
+@pytest.mark.parametrize("builder", [fcn32s, fcn8s])
+def test_fcns_that_pad_by_themselves_are_whole_where_windows_overlap_enough(builder):
+    torch.manual_seed(0)
+    scorer = Segmenter(awaken(builder(3, in_channels=1, width=1 / 64)), SPACE, GREY).eval()
+    images = torch.from_numpy(picture(1, 1, 1101, 40))
+    with torch.no_grad():
+        whole = scorer(images)
+    assert whole.std((0, 2, 3)).min() > 1e-3
+    seen = windowed(scorer, 731, overlap=460 / 731, weights="nearest")
+    assert len(seen.plan(images)) == 3
+    torch.testing.assert_close(seen(images), whole, atol=2e-5, rtol=0)
+    # Windows off the network's grid of 32 are another result everywhere.
+    with torch.no_grad():
+        assert (scorer(images[:, :, 271:]) - whole[:, :, 271:])[:, :, 400:500].abs().amax() > 1e-3
 
 
 def sides_run(scorer, run):

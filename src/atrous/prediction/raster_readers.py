@@ -83,7 +83,7 @@ def open_raster(path: Path, *, max_pixels: int = MAX_PIXELS, max_memory: int | N
     Raises `AtrousError` for a file that is missing, damaged or not an image, for one that cannot be read in windows
     and passes the limits, and where a package that it takes is missing.
     """
-    from atrous.prediction.raster_files import open_with_gdal
+    from atrous.prediction.raster_gdal import open_with_gdal
     from atrous.prediction.raster_tiffs import open_tiff
     from atrous.prediction.raster_zarr import open_zarr
 

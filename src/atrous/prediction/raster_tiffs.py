@@ -14,7 +14,7 @@ from atrous.data.geotiff import holds_nodata
 from atrous.data.geotiff_tags import Tags, read_tags
 from atrous.data.images import as_image
 from atrous.data.tiff import interpreted
-from atrous.prediction.raster_files import Pixels, pixels_with_gdal
+from atrous.prediction.raster_gdal import Pixels, pixels_with_gdal
 from atrous.prediction.raster_readers import GeoTag, Raster
 from atrous.prediction.raster_segments import Segments, can_decode
 
@@ -60,7 +60,7 @@ def _is_one_page(series: Any, page: Any) -> bool:
 
 
 class TiffRaster:
-    """A TIFF of one page, and perhaps a page that marks its pixels with data; see `Raster`."""
+    """A TIFF of one page, and perhaps a page that marks its pixels with data; see `raster_readers.Raster`."""
 
     def __init__(self, path: Path, file: Any, page: Any, tags: Tags, pixels: Pixels) -> None:
         self.path, self.place, self._file, self._page, self._tags, self._pixels = (

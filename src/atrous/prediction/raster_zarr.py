@@ -46,7 +46,7 @@ def open_zarr(path: Path) -> ZarrRaster:
 
 
 class ZarrRaster:
-    """A Zarr array of two or three axes; see `readers.Raster`."""
+    """A Zarr array of two or three axes; see `raster_readers.Raster`."""
 
     place: Georeference | None = None
     geo_tags: tuple[GeoTag, ...] = ()

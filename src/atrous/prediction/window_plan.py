@@ -2,9 +2,9 @@
 
 A network without padding needs `margin` pixels of the image around what it labels. Inside the image they are read with
 the window, at its border they are mirrored: Ronneberger, Fischer and Brox, "U-Net", MICCAI 2015, section 2 (the
-overlap-tile strategy). A scorer that offers `surrounded` is told which of a window is such context, and the network runs
-on that alone. Any other, such as an exported file, mirrors a margin around every window by itself: what it makes of the
-context is thrown away, and the network runs on the window and a margin more.
+overlap-tile strategy). A scorer that offers `surrounded` is told which part of a window is such context, and the
+network runs on the window alone. Any other, such as an exported file, mirrors a margin around every window by itself:
+what it makes of the context is thrown away, and the network runs on the window and a margin more.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from numbers import Real
 from operator import index
 
 from atrous.contract import Geometry
+
+_FINEST, _ENOUGH = 32, 256
+"""Windows of a network that names no grid start at multiples of the first, where they are at least the second apart."""
 
 Region = tuple[slice, slice]
 """Rows and columns of an image or of a window."""
@@ -101,6 +104,8 @@ def windows(
     `size` is a side or (height, width) in pixels. It is rounded down to what the network takes without padding, and no
     window is larger. Windows start where the network's grid has a point, at multiples of `geometry.multiple` and of its
     stride; the last of a row or column ends at the image's border and may for that be smaller by less than a multiple.
+    Networks that name neither may have a grid all the same, as the FCNs of VGG16 have, which pad and crop by
+    themselves: theirs start at multiples of 32 where that makes them overlap by an eighth of a step more at most.
     An image that is not larger than a window, along either axis, is one window along it.
 
     `overlap` is the share of a window that the next one has too, 0 to 0.9. Where the geometry has a margin it is not
@@ -179,6 +184,8 @@ def _way(size: int, overlap: float, geometry: Geometry) -> _Way:
     taken = room - (room - geometry.offset) % geometry.multiple
     given = taken - 2 * margin
     share = given if margin else int(given * (1 - overlap) + 1e-6)
+    if grid == 1 and not margin and share >= _ENOUGH:
+        grid = _FINEST
     step = max(share // grid * grid, grid)
     return _Way(side=taken + before - margin, step=step, before=before, after=margin, grid=grid)
 
@@ -219,8 +226,8 @@ def _tiles(side: int, size: int, geometry: Geometry) -> tuple[Span, ...]:
 
 
 def _tile(start: int, stop: int, side: int, given: int, margin: int) -> Span:
-    """Return the span whose own part is `start`..`stop`, and in which the network labels `given` pixels from `start`."""
-    # Of the pixels that the network labels the last few may be another window's own, and their context is needed too.
+    """Return the span whose own part is `start`..`stop`, of the `given` pixels from `start` that the network labels."""
+    # The last few of these may be another window's own, and their context is needed too.
     labelled = min(start + given, side)
     before, after = min(margin, start), min(margin, side - labelled)
     return Span(start - before, labelled + after, start, stop, start, stop, (before, after))

@@ -80,7 +80,7 @@ def open_with_gdal(path: Path) -> GdalRaster:
 
 
 class GdalRaster:
-    """A raster read through rasterio; see `readers.Raster`."""
+    """A raster read through rasterio; see `raster_readers.Raster`."""
 
     def __init__(self, path: Path) -> None:
         from rasterio.enums import ColorInterp
