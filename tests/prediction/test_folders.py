@@ -192,6 +192,20 @@ def test_progress_counts_what_was_finished_before(tmp_path):
     assert told == [(4, 4)]
 
 
+def test_blocks_give_what_the_whole_image_does(tmp_path):
+    folder = pictures(tmp_path / "in", 1, size=(50, 70))
+    asked = []
+
+    def scorer(images):
+        asked.append(images.shape[2:])
+        return bright(images)
+
+    into(tmp_path / "blocks", folder, scorer, block=32)
+    into(tmp_path / "whole", folder)
+    assert max(side for sides in asked for side in sides) == 32
+    assert tree(tmp_path / "blocks") == tree(tmp_path / "whole")
+
+
 def test_one_source_alone(tmp_path):
     folder = pictures(tmp_path / "in", 1)
     (source,) = find(folder)
@@ -224,7 +238,7 @@ def test_wishes_out_of_range_are_told(wrong, words):
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"watch": True}, "watch, cluster and redo are about files; give out="),
+        ({"watch": True}, "watch, cluster, redo, max_memory and block are about files; give out="),
         ({"out": "OUT", "watch": True}, "watch came with .*, and only a folder can be watched; give one"),
         ({"out": "OUT", "cluster": True, "smoothing": 0.5}, "cluster came with watch, smoothing or an array"),
     ],

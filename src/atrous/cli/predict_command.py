@@ -42,6 +42,10 @@ def predict(  # noqa: PLR0913  (what decides the result has a flag each)
     max_pixels: Annotated[
         int | None, Parameter(help="The most pixels of an image that is decoded whole; 200 million without.")
     ] = None,
+    block: Annotated[
+        int | None,
+        Parameter(help="The side of the parts that large images are cut into; what the memory holds without."),
+    ] = None,
     smoothing: Annotated[
         float, Parameter(help="Of videos: the share of the frame before in each frame, 0 to below 1.")
     ] = 0.0,
@@ -76,6 +80,7 @@ def predict(  # noqa: PLR0913  (what decides the result has a flag each)
             crf=flags.refiner_of(crf),
             max_memory=None if max_memory is None else flags.bytes_of(max_memory, "--max-memory"),
             max_pixels=max_pixels,
+            block=block,
             smoothing=smoothing,
             frames=frames,
             redo=redo,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -40,6 +40,11 @@ class Rates:
 
     multiply_adds: dict[str, float]
     bandwidth: float
+
+    def __or__(self, other: Rates) -> Rates:
+        """Return the faster of two measurements, each: what disturbs a machine only slows it."""
+        products = {name: max(rate, other.multiply_adds[name]) for name, rate in self.multiply_adds.items()}
+        return Rates(multiply_adds=products, bandwidth=max(self.bandwidth, other.bandwidth))
 
     def floor(self, work: Work, precision: str) -> float:
         """Return the seconds below which an image can hardly be done: all products, and all bytes once.
@@ -112,16 +117,18 @@ class Bench:
 def timed(
     sides: Sequence[Side],
     images: np.ndarray,
+    work: Work,
     *,
     rounds: int,
-    floors: Mapping[str, float],
+    rates: Callable[[], Rates],
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[Timing, ...]:
+) -> tuple[tuple[Timing, ...], Rates]:
     """Time every side in turn, `rounds` times after one that is not counted, so that all share the machine's moods.
 
-    `images` (n, c, h, w) uint8 are a batch, of which the first alone is timed for the latency. `floors` has the seconds
-    per precision.
+    `images` (n, c, h, w) uint8 are a batch, of which the first alone is timed for the latency. `rates` measures what
+    this machine does, before the rounds and after them.
     """
+    before = rates()
     alone: list[list[float]] = [[] for _ in sides]
     together: list[list[float]] = [[] for _ in sides]
     for turn in range(rounds + 1):
@@ -132,17 +139,19 @@ def timed(
                 batched.append(seconds[1])
         if progress is not None:
             progress(turn + 1, rounds + 1)
-    return tuple(
+    found = before | rates()
+    timings = tuple(
         Timing(
             runtime=side.runtime,
             precision=side.precision,
             median=1000 * statistics.median(single),
             p95=1000 * float(np.percentile(single, 95)),
             throughput=len(images) / statistics.median(batched),
-            floor=1000 * floors[side.precision],
+            floor=1000 * found.floor(work, side.precision),
         )
         for side, single, batched in zip(sides, alone, together, strict=True)
     )
+    return timings, found
 
 
 def rates_of(precisions: Iterable[str], *, threads: int) -> Rates:

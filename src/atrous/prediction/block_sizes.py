@@ -80,8 +80,8 @@ def block_side(
     side, tried = known.get(key, (0, 0))
     # What was found may have been bounded by a smaller raster, or be of blocks that read the margin which is mirrored
     # around the whole of this one.
-    beside = 2 * geometry_of(scorer).margin if takes_surroundings(scorer) else 0
-    if not side or (side == tried < min(whole, most)) or side - beside < whole < side:
+    margins = 2 * geometry_of(scorer).margin if takes_surroundings(scorer) else 0
+    if not side or (side == tried < min(whole, most)) or side - margins < whole < side:
         trial = _trial(scorer, raster, space, also, probabilities="probabilities" in wanted.save)
         tried = min(whole, most)
         side = side_within(budget, trial, first=_first(scorer), most=tried, path=raster.path)

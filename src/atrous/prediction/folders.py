@@ -214,13 +214,14 @@ def read_source(source: Source, *, max_pixels: int = MAX_PIXELS) -> Sample:
 
 
 def _of_image(scorer: Scorer, sample: Sample, space: LabelSpace, wanted: Wanted) -> Prediction:
-    """Return the prediction of a decoded image: in blocks where memory is limited, or it is so large that it must be.
+    """Return the prediction of a decoded image: in blocks where that was asked for, memory is limited, or it is large.
 
     Probabilities are asked for of the whole image: they are as large as the largest that a block's could be.
     """
     whole = not SCORED.isdisjoint(wanted.save)
     height, width = sample.image.shape[:2]
-    if not whole and (wanted.max_memory is not None or height * width > _LARGE):
+    bounded = wanted.max_memory is not None or wanted.block is not None
+    if not whole and (bounded or height * width > _LARGE):
         from atrous.prediction.rasters import predicted_in_blocks
 
         return predicted_in_blocks(scorer, sample, space, wanted)

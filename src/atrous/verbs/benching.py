@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -54,10 +55,9 @@ def bench(
         torch.set_num_threads(threads)
         with TemporaryDirectory(prefix="atrous-") as folder:
             sides, left_out = _sides(segmenter, config, Path(folder), runtimes, threads, inputs)
-            rates = timing.rates_of([side.precision for side in sides], threads=threads)
             work = _work(segmenter, size)
-            floors = {name: rates.floor(work, name) for name in rates.multiply_adds}
-            timings = timing.timed(sides, inputs, rounds=rounds, floors=floors, progress=progress)
+            measure = partial(timing.rates_of, [side.precision for side in sides], threads=threads)
+            timings, rates = timing.timed(sides, inputs, work, rounds=rounds, rates=measure, progress=progress)
     finally:
         torch.set_num_threads(before)
     return timing.Bench(

@@ -56,6 +56,7 @@ def predict(  # noqa: PLR0913  (a door: what decides the result has a name each)
     overlap: float | None = None,
     max_memory: int | None = None,
     max_pixels: int | None = None,
+    block: int | None = None,
     smoothing: float = 0.0,
     frames: int | None = None,
     redo: bool = False,
@@ -86,7 +87,8 @@ def predict(  # noqa: PLR0913  (a door: what decides the result has a name each)
     `preprocessing` are taken to be there.
 
     `max_memory` is the most resident memory, in bytes, that this process may ever take, libraries included;
-    `max_pixels` bounds images that are decoded whole, 200 million by default. `smoothing` is the share of the frame
+    `max_pixels` bounds images that are decoded whole, 200 million by default; `block` is the side of the parts of large
+    images, found out without it. `smoothing` is the share of the frame
     before in a video's frame, `frames` how many are taken of a webcam. `cluster` predicts by many processes of Ray, on
     this machine or at an address, at most `workers`; sources and `out` may then be in stores, as s3://bucket/folder.
 
@@ -108,7 +110,8 @@ def predict(  # noqa: PLR0913  (a door: what decides the result has a name each)
     wanted = Wanted(
         save=(save,) if isinstance(save, str) else tuple(save),
         max_memory=max_memory,
-        max_pixels=max_pixels or MAX_PIXELS,
+        max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
+        block=block,
         smoothing=smoothing,
         frames=frames,
     )
@@ -116,8 +119,8 @@ def predict(  # noqa: PLR0913  (a door: what decides the result has a name each)
         opened, model, space=space, crf=crf, tta=tta, scales=scales, window=window, overlap=overlap, device=device
     )
     if out is None:
-        if watch or cluster is not False or redo:
-            raise ValueError("watch, cluster and redo are about files; give out=, a folder for them")
+        if watch or cluster is not False or redo or max_memory is not None or block is not None:
+            raise ValueError("watch, cluster, redo, max_memory and block are about files; give out=, a folder for them")
         return _in_memory(opening(), source, wanted, probabilities=probabilities)
     if cluster is not False:
         from atrous.verbs.clusters import predict_on
