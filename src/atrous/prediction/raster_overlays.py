@@ -14,6 +14,7 @@ from atrous.data.writers import write_image
 from atrous.draw import displayed, overlay
 from atrous.prediction.raster_blocks import Block, looked_at
 from atrous.prediction.raster_readers import Raster
+from atrous.prediction.window_plan import Region
 
 _FULL = 16_800_000  # pixels: 4096 x 4096
 _LARGEST, _SMALLEST, _LONGEST = 4096, 512, 65_000
@@ -63,14 +64,16 @@ class OverlayCanvas:
         columns = _cells(block.window.own[1], self.factor)
         if rows.start >= rows.stop or columns.start >= columns.stop:
             return
-        covered = self._covered(rows, self.sides[0]), self._covered(columns, self.sides[1])
+        around, covered = self._around(block.window.read, (rows, columns))
         within = block.window.within(covered)
         image = displayed(block.image[within], limits=self._limits)
         labels = block.labels[within]
         if self.factor > 1:
-            size = (rows.stop - rows.start, columns.stop - columns.start)
+            size = (around[0].stop - around[0].start, around[1].stop - around[1].start)
             image, labels = _reduced(image, labels, size, self.factor)
-        self.picture[rows, columns] = overlay(image, labels, self.space, legend=False)
+        top, left = rows.start - around[0].start, columns.start - around[1].start
+        painted = overlay(image, labels, self.space, legend=False)[top:, left:]
+        self.picture[rows, columns] = painted[: rows.stop - rows.start, : columns.stop - columns.start]
         self._present |= set(np.unique(block.own).tolist()) - {IGNORE}
 
     def write(self, path: Path) -> Path:
@@ -78,8 +81,20 @@ class OverlayCanvas:
         write_image(path, np.vstack([self.picture, self._legend()]))
         return path
 
-    def _covered(self, cells: slice, side: int) -> slice:
-        return slice(cells.start * self.factor, min(cells.stop * self.factor, side))
+    def _around(self, read: Region, cells: Region) -> tuple[Region, Region]:
+        """Return one more cell on every side, as far as it was read, and the pixels of them.
+
+        A border is drawn where the next pixel is of another class, and that may be the next block's.
+        """
+        first, second = (
+            slice(max(part.start - 1, -(-span.start // self.factor)), min(part.stop + 1, -(-span.stop // self.factor)))
+            for part, span in zip(cells, read, strict=True)
+        )
+        rows, columns = (
+            slice(part.start * self.factor, min(part.stop * self.factor, span.stop))
+            for part, span in zip((first, second), read, strict=True)
+        )
+        return (first, second), (rows, columns)
 
     def _legend(self) -> NDArray[np.uint8]:
         """Return the rows that `overlay` adds below a picture of this width on which these classes are."""
