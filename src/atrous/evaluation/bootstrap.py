@@ -156,7 +156,7 @@ def intervals(
     Interval(value=0.7, low=0.5, high=0.9)
     """
     _check(len(images), resamples, level, block)
-    drawn = _drawn_sums(images.counts[None], resamples, seed, block)[0]
+    drawn = drawn_sums(images.counts[None], resamples=resamples, seed=seed, block=block)[0]
     whole = images.counts.sum(0, keepdims=True)
     found: dict[str, Any] = {
         name: _interval(_score(whole, name)[0], _score(drawn, name), level) for name in MEASURE_TITLES
@@ -195,7 +195,8 @@ def compared(
         raise ValueError(f"measure {measure!r} came; it is one of {', '.join(MEASURE_TITLES)}")
     counts = np.stack([first.counts, _matched(first, second)])
     _check(len(first), resamples, level, block)
-    draws = [_score(sums, measure) for sums in _drawn_sums(counts, resamples, seed, block)]
+    drawn = drawn_sums(counts, resamples=resamples, seed=seed, block=block)
+    draws = [_score(sums, measure) for sums in drawn]
     scores = [float(_score(each.sum(0, keepdims=True), measure)[0]) for each in counts]
     value, low, high = _interval(scores[1] - scores[0], draws[1] - draws[0], level)
     options: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed, "block": block}
@@ -203,7 +204,7 @@ def compared(
     return Difference(scores=(scores[0], scores[1]), value=value, low=low, high=high, **options)
 
 
-def _drawn_sums(counts: NDArray[np.int64], resamples: int, seed: int, block: int) -> NDArray[np.float64]:
+def drawn_sums(counts: NDArray[np.int64], *, resamples: int, seed: int, block: int) -> NDArray[np.float64]:
     """Return (runs, resamples, classes, 3): the counts (runs, images, classes, 3) of drawn images, summed."""
     runs, images = counts.shape[:2]
     random = np.random.default_rng(seed)

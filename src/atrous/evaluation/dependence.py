@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
+
+from atrous.evaluation.sequences import numbered_on
 
 _LIKE = 0.3
 """From this correlation of neighbours on images are said to depend on each other."""
@@ -60,4 +64,19 @@ def dependence_note(scores: NDArray[np.float64], block: int) -> str | None:
         f"Neighbouring images are alike (their mean IoU correlates by {near:.2f}), as frames of a clip are: the "
         f"interval is too narrow, since they are not {len(scores)} independent images. Draw them in blocks of {needed} "
         "or more."
+    )
+
+
+def frames_note(names: Sequence[str], block: int) -> str | None:
+    """Return what to say of an interval over images whose names are numbered as those of frames are; else None.
+
+    >>> frames_note(["street", "field", "wood"], 1) is None
+    True
+    """
+    frames = sum(numbered_on(names))
+    if block > 1 or not frames:
+        return None
+    return (
+        "The images are numbered one after the other, and drawn as if they were independent. Where they are frames of a "
+        "clip or slices of a volume the interval is too narrow: --block N draws N neighbours together."
     )

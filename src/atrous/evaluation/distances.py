@@ -24,8 +24,9 @@ DISTANCE_DEFINITIONS = {
     "missed": "images whose truth has the class and whose prediction lacks it",
     "false": "images whose prediction has the class and whose truth lacks it",
     "protocol": "a surface is the pixels of a region with a neighbour outside it, of four in images and six in "
-    "volumes; the border of the image is outside; ignored pixels are left out and make no surface; per class the mean "
-    "over images that have it in truth and prediction, missed and false ones are counted apart; then over classes",
+    "volumes; the slices of a volume are one image, measured in three dimensions; the border of the image is outside; "
+    "ignored pixels are left out and make no surface; per class the mean over images that have it in truth and "
+    "prediction, missed and false ones are counted apart; then over classes",
 }
 _PERCENTILE = 95
 
@@ -35,7 +36,7 @@ class Distances:
     """Surface distances of a labelled set, in `unit`; NaN where no image has the class in truth and prediction.
 
     `values` is (images, classes, 2): Hausdorff 95 and average; `present` (images, classes, 2) bool: whether truth and
-    prediction have the class.
+    prediction have the class. `volumes` of the images have three axes.
 
     Source: Heimann et al., "Comparison and evaluation of methods for liver segmentation from CT datasets", IEEE
     Transactions on Medical Imaging 2009, for the average; of the percentile the larger of both ways is taken, as in
@@ -52,6 +53,7 @@ class Distances:
     values: NDArray[np.float64]
     present: NDArray[np.bool_]
     unit: str
+    volumes: int = 0
 
     @classmethod
     def of(
@@ -81,7 +83,7 @@ class Distances:
             if present[0, index].all():
                 values[0, index] = surface_distances(*regions, void=void, spacing=steps)
         named = unit or ("pixels" if spacing is None else "units of the spacing")
-        return cls(space=space, values=values, present=present, unit=named)
+        return cls(space=space, values=values, present=present, unit=named, volumes=int(truth.ndim == 3))
 
     def __add__(self, other: Distances) -> Distances:
         """Return the distances of the images of both.
@@ -93,7 +95,8 @@ class Distances:
         values, present = (
             np.concatenate([getattr(self, name), getattr(other, name)]) for name in ("values", "present")
         )
-        return Distances(space=self.space, values=values, present=present, unit=self.unit)
+        volumes = self.volumes + other.volumes
+        return Distances(space=self.space, values=values, present=present, unit=self.unit, volumes=volumes)
 
     @property
     def hausdorff95(self) -> NDArray[np.float64]:
@@ -145,6 +148,7 @@ class Distances:
             "missed": int(self.missed.sum()),
             "false": int(self.false.sum()),
             "images": len(self.values),
+            "volumes": self.volumes,
             "classes": classes,
             "definitions": DISTANCE_DEFINITIONS,
         }
@@ -153,10 +157,11 @@ class Distances:
         """Return the two means in the unit, each beside its definition, then a line per class."""
         words = DISTANCE_DEFINITIONS
         width = max(5, *(len(name) for name in self.space.names))
+        volumes = f", {self.volumes} of them volumes" if self.volumes else ""
         lines = [
             f"{'Hausdorff 95':<24}{_length(self.mean_hausdorff95)}   {words['hausdorff95']}",
             f"{'average distance':<24}{_length(self.mean_average)}   {words['average_distance']}",
-            f"(in {self.unit}; {len(self.values)} images; {words['protocol']})",
+            f"(in {self.unit}; {len(self.values)} images{volumes}; {words['protocol']})",
             "",
             f"{'class':<{width}}   Hausdorff 95   average   images   missed    false",
         ]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from atrous.contract import AtrousError, LabelSpace
+from atrous.evaluation.bootstrap import Intervals
+from atrous.evaluation.dependence import frames_note
 from atrous.evaluation.evaluation import Evaluation
 from atrous.evaluation.gallery import Gallery
-from atrous.evaluation.bootstrap import Intervals
 from atrous.evaluation.per_image import PerImage
 from atrous.evaluation.scores import Scores
 from atrous.evaluation.sizes import RegionSizes
@@ -26,14 +27,15 @@ NO_CLASS = "(no class)"
 class Report:
     """Every measure of a set, and `about`: the model, the data, the split, the settings and the versions.
 
-    `resamples` is how many bootstrap samples the intervals are of, `void` whether the means with void as false positive
-    are printed too. `sizes`, `gallery` and `curves` (the lines of the run's log) are for the page, None and empty where
+    `resamples` is how many bootstrap samples the intervals are of, `block` how many neighbouring images are drawn
+    together, `void` whether the means with void as false positive are printed too. `sizes`, `gallery` and `curves` (the lines of the run's log) are for the page, None and empty where
     they were not asked for.
     """
 
     evaluation: Evaluation
     about: Mapping[str, Any]
     resamples: int = RESAMPLES
+    block: int = 1
     void: bool = False
     sizes: RegionSizes | None = None
     gallery: Gallery | None = None
@@ -59,7 +61,9 @@ class Report:
         """The bootstrap intervals over images; None where there is one image only, or no resamples are wanted."""
         if len(self.per_image) < 2 or not self.resamples:
             return None
-        return self.evaluation.intervals(resamples=self.resamples)
+        found = self.evaluation.intervals(resamples=self.resamples, block=self.block)
+        note = frames_note(self.per_image.names, self.block)
+        return found if found is None or found.note else replace(found, note=note)
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as plain JSON values, the definitions included; NaN becomes None.

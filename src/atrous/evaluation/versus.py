@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atrous.contract import AtrousError, LabelSpace
-from atrous.evaluation.bootstrap import Difference, compared
+from atrous.evaluation.bootstrap import Difference, compared, drawn_sums
+from atrous.evaluation.dependence import frames_note
 from atrous.evaluation.figures import mean_known, percent, plain
 from atrous.evaluation.per_image import PerImage
 from atrous.evaluation.report import NO_CLASS
@@ -30,20 +31,27 @@ _SHOWN = 5
 class Versus:
     """Two evaluations of the same images with the same truth; `names` say which is which.
 
-    `resamples` is how many bootstrap samples intervals are of; there is no interval for one image.
+    `resamples` is how many bootstrap samples intervals are of, `block` how many neighbouring images are drawn together;
+    there is no interval for one image.
     """
 
     names: tuple[str, str]
     first: PerImage
     second: PerImage
     resamples: int = 1000
+    block: int = 1
 
     @classmethod
-    def of(cls, first: PerImage, second: PerImage, *, names: tuple[str, str], resamples: int = 1000) -> Versus:
+    def of(
+        cls, first: PerImage, second: PerImage, *, names: tuple[str, str], resamples: int = 1000, block: int = 1
+    ) -> Versus:
         """Pair two evaluations by the names of the images.
 
-        Raises `AtrousError` where classes, images or the counts of the truth differ: then nothing is compared.
+        Raises `AtrousError` where classes, images or the counts of the truth differ: then nothing is compared; and
+        `ValueError` for a block of more images than there are.
         """
+        if not 1 <= block <= len(first):
+            raise ValueError(f"block {block} came, and {len(first)} images are compared; 1 to {len(first)} of them")
         first, second = _without_none(first), _without_none(second)
         _refuse_classes(first, second, names)
         _refuse_images(first, second, names)
@@ -51,7 +59,7 @@ class Versus:
         order = [place[name] for name in first.names]
         paired = PerImage(space=second.space, names=first.names, counts=second.counts[order])
         _refuse_truths(first, paired, names)
-        return cls(names=_apart(names), first=first, second=paired, resamples=resamples)
+        return cls(names=_apart(names), first=first, second=paired, resamples=resamples, block=block)
 
     @cached_property
     def differences(self) -> dict[str, Difference]:
@@ -59,7 +67,7 @@ class Versus:
         if len(self.first) < 2:
             return {}
         return {
-            measure: compared(self.first, self.second, names=self.names, measure=measure, resamples=self.resamples)
+            measure: compared(self.first, self.second, names=self.names, measure=measure, **self._draws)
             for measure in ("mean_iou", "pixel_accuracy")
         }
 
@@ -91,16 +99,25 @@ class Versus:
         nothing = np.full(len(self.first.space), np.nan)
         if count < 2:
             return nothing, nothing
-        drawn = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=self.resamples)
-        sides = []
-        for side in (self.first, self.second):
-            sums = drawn.astype(np.float64) @ side.counts.reshape(count, -1)
-            sides.append(_iou(sums.reshape(self.resamples, -1, 3)))
+        both = np.stack([self.first.counts, self.second.counts])
+        sides = [_iou(sums) for sums in drawn_sums(both, seed=0, **self._draws)]
         change = sides[1] - sides[0]
         known = ~np.isnan(change).all(0)
         low, high = nothing.copy(), nothing.copy()
         low[known], high[known] = np.nanpercentile(change[:, known], (2.5, 97.5), axis=0)
         return low, high
+
+    @property
+    def _draws(self) -> dict[str, int]:
+        return {"resamples": self.resamples, "block": self.block}
+
+    @property
+    def note(self) -> str | None:
+        """What speaks against the intervals, None where nothing does."""
+        if not self.differences:
+            return None
+        notes = self.differences["mean_iou"].note, frames_note(self.first.names, self.block)
+        return next((note for note in notes if note), None)
 
     @property
     def gains(self) -> list[tuple[str, float, float]]:
@@ -126,6 +143,7 @@ class Versus:
             "difference": {key: plain(second[key] - first[key]) for key in first},
             "intervals": {key: value.as_json() for key, value in self.differences.items()} or None,
             "sentence": self.sentence,
+            "note": self.note,
             "classes": self.classes,
             "per_image": [{"name": name, "first": one, "second": two} for name, one, two in self.gains],
             "definitions": {**{key: DEFINITIONS[key] for key in first}, **VERSUS_DEFINITIONS},
@@ -142,7 +160,7 @@ class Versus:
             ends = None if difference is None else (difference.low, difference.high)
             name = key.replace("_", " ").replace("iou", "IoU")
             lines.append(f"{name:<{width}}{_row(value, second[key], ends)}   {DEFINITIONS[key]}")
-        lines += ["", self.sentence, "", f"{'class (IoU)':<{width}}    first   second   change   interval"]
+        lines += ["", self.sentence, *([self.note] if self.note else []), "", f"{'class (IoU)':<{width}}    first   second   change   interval"]
         for row in self.classes:
             ends = None if row["low"] is None else (row["low"], row["high"])
             first_iou, second_iou = (float("nan") if row[key] is None else row[key] for key in ("first", "second"))

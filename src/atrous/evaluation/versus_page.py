@@ -45,8 +45,7 @@ def _body(
 ) -> Iterator[str]:
     first, second = versus.names
     yield f"<p><strong>{sentence(versus.sentence)}</strong></p>"
-    if note:
-        yield f"<p>{escape(note)}</p>"
+    yield "".join(f"<p>{escape(words)}</p>" for words in (versus.note, note) if words)
     yield _means(versus)
     if any(documents):
         yield "<h2>What was scored</h2>" + _settings(versus, documents)

@@ -24,7 +24,7 @@ from atrous.data.writers import atomic
 from atrous.exporting.exported import Exported, missing_package, target
 from atrous.exporting.onnx_file import write_onnx
 from atrous.prediction.exported import INPUT, read_exported
-from atrous.prediction.runtime import open_onnx
+from atrous.prediction.runtime import onnxruntime_module, open_onnx
 
 LIMIT = 1.0
 """Points of mean IoU, in per cent, that a network may lose."""
@@ -93,6 +93,7 @@ def _middle(images: NDArray[Any]) -> NDArray[Any]:
 
 def _quantise(source: Path, out: Path, inputs: Iterator[NDArray[np.float32]]) -> int:
     """Write `source` in bytes, its ranges those of the inputs, and return how many there were."""
+    onnxruntime_module()
     with _needing_onnx() as onnx:
         from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from atrous.prediction.runtime import onnxruntime_module
+
 LARGE = 1024
 """The side of the matrices whose product tells how fast this machine multiplies."""
 _COPIED = 1 << 28
@@ -185,9 +187,9 @@ def _half_product(threads: int) -> Callable[[], Any]:
 
 def _byte_product(threads: int) -> Callable[[], Any]:
     """Return a product of unsigned and signed bytes on ONNX Runtime, which is what runs networks in int8 here."""
-    import onnxruntime
     from onnx import TensorProto, helper, numpy_helper
 
+    onnxruntime = onnxruntime_module()
     random = np.random.default_rng(0)
     bytes_ = random.integers(0, 256, (LARGE, LARGE), np.uint8)
     constants = {

@@ -38,6 +38,23 @@ def pixel_sizes(place: Any, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64
     return np.full(len(rows), (metres * place.pixel_size) ** 2), "m2" if metres else ""
 
 
+def pixel_lengths(place: Any) -> tuple[tuple[float, float] | None, Literal["", "m", "mm"]]:
+    """Return how far a pixel is from the next one (down, to the right), and the unit; None and "" where nothing tells.
+
+    A degree, and a metre of Web Mercator, is another length at every place, so such maps have none.
+
+    >>> pixel_lengths(Georeference((0.5, 0, 0, 0, -0.25, 0), "EPSG:32633"))
+    ((0.25, 0.5), 'm')
+    """
+    if isinstance(place, Spacing):
+        return place.pixel, "mm"
+    if not isinstance(place, Georeference) or place.crs in (None, *_DEGREES, _WEB_MERCATOR):
+        return None, ""
+    metres = _metres(place.crs)
+    a, b, _, d, e, _ = place.transform
+    return ((metres * float(np.hypot(b, e)), metres * float(np.hypot(a, d))), "m") if metres else (None, "")
+
+
 def _on_ellipsoid(place: Georeference, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], Unit]:
     a, b, _, d, e, f = place.transform
     if b or d:  # rows do not run along parallels

@@ -210,7 +210,7 @@ def _check_whole(raster: Raster, wanted: Wanted) -> None:
         left, words = memory.available(), "is left on this machine"
     else:
         left, words = wanted.max_memory - memory.resident(), "is left of --max-memory"
-    if held <= left:
+    if held <= max(left, 0):
         return
     kinds = ", ".join(kind for kind in _HELD_WHOLE if kind in wanted.save)
     raise AtrousError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,12 +45,22 @@ def onnx_metadata(path: Path) -> str | None:
 
     Raises `AtrousError` where the file is missing or damaged.
     """
-    import onnxruntime
-
+    onnxruntime = onnxruntime_module()
     check_present(path)
     options = _options(1)
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # nothing will run
     return _entry(_session(path, options, _PROVIDERS["cpu"]))
+
+
+def onnxruntime_module() -> Any:
+    """Return the module `onnxruntime`, kept from reporting its use to its makers over the network, as it does by default.
+
+    It reads `ORT_DISABLE_TELEMETRY` when it is imported; who sets that to another value is left with it.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return onnxruntime
 
 
 def provider_of(device: str | None) -> str:
@@ -57,8 +68,7 @@ def provider_of(device: str | None) -> str:
 
     Raises `AtrousError` for a device that this installation of ONNX Runtime has not.
     """
-    import onnxruntime
-
+    onnxruntime = onnxruntime_module()
     here = onnxruntime.get_available_providers()
     if device is None:
         return next(_PROVIDERS[name] for name in ("cuda", "cpu") if _PROVIDERS[name] in here)
@@ -70,8 +80,7 @@ def provider_of(device: str | None) -> str:
 
 
 def _options(threads: int | None) -> Any:
-    import onnxruntime
-
+    onnxruntime = onnxruntime_module()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads or 0
@@ -81,8 +90,7 @@ def _options(threads: int | None) -> Any:
 
 
 def _session(path: Path, options: Any, provider: str) -> Any:
-    import onnxruntime
-
+    onnxruntime = onnxruntime_module()
     try:
         return onnxruntime.InferenceSession(path, options, providers=[provider])
     except Exception as error:  # its errors have no class in common
@@ -105,8 +113,7 @@ def _check_logits(path: Path, session: Any, classes: int) -> None:
 
 
 def _computed(session: Any, name: str, images: NDArray[np.float32]) -> NDArray[Any]:
-    import onnxruntime
-
+    onnxruntime = onnxruntime_module()
     options = onnxruntime.RunOptions()
     options.only_execute_path_to_fetches = True
     return session.run([name], {INPUT: images}, options)[0]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from atrous.runs.datasets import data_to_train_on as data_to_train_on
     from atrous.runs.datasets import pairs_in as pairs_in
     from atrous.runs.datasets import resumed_data as resumed_data
+    from atrous.runs.datasets import split_of as split_of
     from atrous.runs.events import Epoch as Epoch
     from atrous.runs.events import Event as Event
     from atrous.runs.events import Note as Note
@@ -33,7 +34,7 @@ _NAMES = {
     "building": ("begun",),
     "choices": ("preprocessing",),
     "crops": ("needs_objects",),
-    "datasets": ("data_of", "data_to_train_on", "pairs_in", "resumed_data"),
+    "datasets": ("data_of", "data_to_train_on", "pairs_in", "resumed_data", "split_of"),
     "events": ("Epoch", "Event", "Note"),
     "folder": ("claim", "resumed_recipe", "saved_in"),
     "interruption": ("interruptible",),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from atrous.data.layouts import Found, recognise
 from atrous.data.names import composed
 from atrous.data.spaces import space_as_wished
 from atrous.data.wishes import CLASSES_FILE, Wishes, wished
+from atrous.prediction.exported import read_exported
 from atrous.store import is_exported, model_folder, read_config, read_json
 
 _LOOKED_AT = 16
@@ -48,22 +49,21 @@ def data_of(
     wishes = wished(found.root, classes=None, ignore=None, labels=None, told=found.told)
     facts = config.fingerprint or {}
     space = _as_written(wishes, space or config.space, found.root, run, told_of(facts))
-    stored = next((path for path in (run / "split.json", folder.parent / "split.json") if path.is_file()), None)
+    split = split_of(run, folder)
     dataset = dataset_in(found, wishes, space=space)
-    own = _with_own_split(dataset, found, run, facts, stored) if stored is not None else None
+    own = _with_own_split(dataset, found, run, facts, split) if split is not None else None
     if own is None and wishes.classes is None and wishes.values is None:
         _warn_of_other_classes(dataset, run)
     return own or dataset
 
 
 def _with_own_split(
-    dataset: Dataset, found: Found, run: Path, facts: Mapping[str, Any], stored: Path
+    dataset: Dataset, found: Found, run: Path, facts: Mapping[str, Any], split: Mapping[str, Sequence[str]]
 ) -> Dataset | None:
     """Return the dataset with the split that a run stored, None where it is not the one that it was trained on.
 
     Raises `AtrousError` where some of the images are missing.
     """
-    split = _split(stored)
     everything = with_spare(found, dataset.splits)  # the run may have had lists of its own
     there = {pair.name for pairs in everything.values() for pair in pairs}
     stored_names = {name for names in split.values() for name in names}
@@ -103,9 +103,24 @@ def _warn_of_other_classes(dataset: Dataset, run: Path) -> None:
         )  # fmt: skip
 
 
+def split_of(run: Path, folder: Path) -> dict[str, list[str]] | None:
+    """Return the split that a run stored, or that an exported file carries; None where neither tells.
+
+    `folder` is the run's model folder, or the exported file itself. Raises `AtrousError` for one that is damaged.
+    """
+    stored = next((path for path in (run / "split.json", folder.parent / "split.json") if path.is_file()), None)
+    if stored is not None:
+        return _split(stored)
+    carried = read_exported(folder)[1].get("split") if is_exported(folder) else None
+    return None if carried is None else _checked_split(carried, folder)
+
+
 def _split(path: Path) -> dict[str, list[str]]:
     """Return a stored split, its names written as those of pairs are."""
-    stored = read_json(path)
+    return _checked_split(read_json(path), path)
+
+
+def _checked_split(stored: Any, path: Path) -> dict[str, list[str]]:
     if not isinstance(stored, dict) or not all(isinstance(names, list) for names in stored.values()):
         raise AtrousError(f"{path}: no split is in it, which names the images of train and val. Take another copy.")
     return {part: [composed(str(name)) for name in names] for part, names in stored.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from atrous.evaluation import Evaluation, Frame, joined
 from atrous.evaluation.gallery import Gallery
 from atrous.evaluation.sizes import RegionSizes
 from atrous.prediction import ahead, predicted
+from atrous.runs.lengths import Lengths, Surfaces
 from atrous.runs.mask_folders import MaskFolders
 
 Progress = Callable[[int, int], None]
@@ -38,12 +39,16 @@ class Answer:
 class Wished:
     """What is measured of every image: `measures` of the evaluation, and whether regions are sorted by `sizes`.
 
-    `background` says whether the first class is the background; None goes by its name.
+    `background` says whether the first class is the background; None goes by its name. `lengths` is how distances are
+    measured, and `frames` names the images that follow the one before them in a film. `notes` say what was decided.
     """
 
     measures: tuple[str, ...] = ()
     sizes: bool = False
     background: bool | None = None
+    lengths: Lengths = field(default_factory=Lengths)
+    frames: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
 
     @property
     def needs_probabilities(self) -> bool:
@@ -82,6 +87,42 @@ def mask_answers(folders: MaskFolders) -> Iterator[Answer]:
         yield Answer(name=pair.name, truth=read[0], labels=read[1])
 
 
+class Measuring:
+    """The measures of a set as its images come, in their order."""
+
+    def __init__(self, space: LabelSpace, wished: Wished) -> None:
+        """Begin with no image."""
+        self._space, self._wished = space, wished
+        self._single = tuple(name for name in wished.measures if name != "distances")
+        self._surfaces = Surfaces(space, wished.lengths) if "distances" in wished.measures else None
+        self._previous: Frame | None = None
+
+    def of(self, answer: Answer) -> Evaluation:
+        """Return the measures of the next image, without distances, which `whole` puts beside the sum."""
+        if self._surfaces is not None:
+            self._surfaces.add(answer.name, answer.truth, answer.labels)
+        evaluation = Evaluation.of(
+            answer.name,
+            answer.truth,
+            answer.labels,
+            self._space,
+            measures=self._single,
+            probabilities=answer.probabilities,
+            instances=answer.instances,
+            image=answer.image,
+            previous=self._previous if answer.name in self._wished.frames else None,
+        )
+        if "flicker" in self._single:
+            self._previous = Frame(labels=answer.labels, truth=answer.truth, image=answer.image)
+        return evaluation
+
+    def whole(self, total: Evaluation) -> Evaluation:
+        """Return the sum over all images with what is not measured of single ones."""
+        scores = replace(total.scores, background=self._wished.background)
+        distances = None if self._surfaces is None else self._surfaces.joined()
+        return replace(total, scores=scores, distances=distances)
+
+
 def measured(
     found: Iterable[Answer],
     space: LabelSpace,
@@ -96,48 +137,19 @@ def measured(
     Raises `ValueError` where no answer came.
     """
     sizes: list[RegionSizes] = []
-    evaluation = joined(_each(found, space, wished, sizes, gallery=gallery, total=total, progress=progress))
-    scores = replace(evaluation.scores, background=wished.background)
-    return replace(evaluation, scores=scores), joined(sizes) if sizes else None
+    measuring = Measuring(space, wished)
 
+    def each() -> Iterator[Evaluation]:
+        for done, answer in enumerate(found, 1):
+            evaluation = measuring.of(answer)
+            if wished.sizes:
+                sizes.append(RegionSizes.of(answer.truth, answer.labels, space))
+            if gallery is not None:
+                score = float(evaluation.per_image.mean_iou[0])
+                gallery.offer(answer.name, score, answer.truth, answer.labels, image=answer.image)
+            if progress is not None:
+                progress(done, total)
+            yield evaluation
 
-def _each(
-    found: Iterable[Answer],
-    space: LabelSpace,
-    wished: Wished,
-    sizes: list[RegionSizes],
-    *,
-    gallery: Gallery | None,
-    total: int,
-    progress: Progress | None,
-) -> Iterator[Evaluation]:
-    previous: Frame | None = None
-    for done, answer in enumerate(found, 1):
-        evaluation = evaluation_of(answer, space, wished.measures, previous=previous)
-        if "flicker" in wished.measures:
-            previous = Frame(labels=answer.labels, truth=answer.truth, image=answer.image)
-        if wished.sizes:
-            sizes.append(RegionSizes.of(answer.truth, answer.labels, space))
-        if gallery is not None:
-            score = float(evaluation.per_image.mean_iou[0])
-            gallery.offer(answer.name, score, answer.truth, answer.labels, image=answer.image)
-        if progress is not None:
-            progress(done, total)
-        yield evaluation
-
-
-def evaluation_of(
-    answer: Answer, space: LabelSpace, measures: Sequence[str], *, previous: Frame | None = None
-) -> Evaluation:
-    """Return the measures of one image."""
-    return Evaluation.of(
-        answer.name,
-        answer.truth,
-        answer.labels,
-        space,
-        measures=tuple(measures),
-        probabilities=answer.probabilities,
-        instances=answer.instances,
-        image=answer.image,
-        previous=previous,
-    )
+    evaluation = measuring.whole(joined(each()))
+    return evaluation, joined(sizes) if sizes else None

@@ -40,8 +40,9 @@ def export(
 
     `to` is "onnx" (a name in .onnx; ONNX Runtime, without torch), "openvino" (.xml, with a .bin beside it) or "program"
     (.pt2; torch). The file takes images of any height, width and number as they are stored, and carries classes,
-    colours, preprocessing and the numbers of a tuned CRF; `predict`, `evaluate` and `describe` take it like a run. In
-    "fp32" and "fp16" it is only written where logits, probabilities and labels agree with torch's.
+    colours, preprocessing, the numbers of a tuned CRF, and the names of the images that the run was trained and scored
+    with; `predict`, `evaluate` and `describe` take it like a run. In "fp32" and "fp16" it is only written where logits,
+    probabilities and labels agree with torch's.
 
     "int8" needs labelled `data`: `images` of its split train tell the ranges of the layers, or of `split` where there
     is none, and `split` what is lost. Where that is more than `limit` points of mean IoU, of 100, nothing is written.
@@ -60,7 +61,7 @@ def export(
     from atrous.store import config_json, open_model
 
     segmenter, config = open_model(model)
-    values = {**config_json(config), **_crf_of(model)}
+    values = {**config_json(config), **_crf_of(model), **_split_of(Path(model))}
     if to == "program":
         return export_program(segmenter, values, out)
     if to == "openvino":
@@ -105,6 +106,15 @@ def _crf_of(model: str | Path) -> dict[str, Any]:
 
     stored = read_crf(model)
     return {"crf": stored[0]} if stored is not None and stored[1] else {}
+
+
+def _split_of(model: Path) -> dict[str, Any]:
+    """Return which images a run was trained with, so that its file is not scored on them unawares."""
+    from atrous.runs import split_of
+    from atrous.store import model_folder
+
+    split = split_of(model, model_folder(model))
+    return {} if split is None else {"split": split}
 
 
 def _spread(pairs: Sequence[Pair], space: LabelSpace, count: int) -> Iterator[NDArray[Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,6 +10,7 @@ if TYPE_CHECKING:
     from atrous.data import Pair
     from atrous.evaluation import Evaluation
     from atrous.runs.measuring import Wished
+    from atrous.verbs.asked import Asked
 
 _SHOWN = 4
 
@@ -20,7 +20,10 @@ class Sides:
 
     def __init__(self, pairs: Sequence[Pair], space: LabelSpace, wished: Wished) -> None:
         """Begin with no image; they come in the order of `pairs`."""
-        self.space, self.wished = space, replace(wished, measures=tuple(set(wished.measures) - {"flicker"}))
+        from atrous.runs.measuring import Measuring
+
+        self.space = space
+        self._measuring = Measuring(space, wished), Measuring(space, wished)
         self._names = iter([pair.name for pair in pairs])
         self._before: list[Evaluation] = []
         self._after: list[Evaluation] = []
@@ -31,11 +34,11 @@ class Sides:
         """Take one case with its probabilities (classes, h, w) before and after."""
         import numpy as np
 
-        from atrous.runs.measuring import Answer, evaluation_of
+        from atrous.runs.measuring import Answer
 
         name = next(self._names)
         sides = []
-        for probabilities in (before, after):
+        for probabilities, measuring in zip((before, after), self._measuring, strict=True):
             answer = Answer(
                 name=name,
                 truth=case.truth,
@@ -43,7 +46,7 @@ class Sides:
                 probabilities=probabilities,
                 image=case.image,
             )
-            sides.append((answer, evaluation_of(answer, self.space, self.wished.measures)))
+            sides.append((answer, measuring.of(answer)))
         self._before.append(sides[0][1])
         self._after.append(sides[1][1])
         self._keep(name, *sides)
@@ -60,19 +63,23 @@ class Sides:
             kept.sort(key=lambda row: -abs(row[0]))
             del kept[_SHOWN:]
 
-    def page(self, about: Mapping[str, Any], words: str, note: str | None, *, resamples: int) -> Iterator[str]:
+    def page(self, about: Mapping[str, Any], words: str, note: str | None, asked: Asked) -> Iterator[str]:
         """Yield the page in parts; `words` say what refined."""
         from atrous.evaluation import joined
         from atrous.evaluation.report import Report
         from atrous.evaluation.versus import Versus
         from atrous.evaluation.versus_page import versus_page
 
-        sides = [joined(side) for side in (self._before, self._after)]
+        both = zip(self._measuring, (self._before, self._after), strict=True)
+        sides = [measuring.whole(joined(side)) for measuring, side in both]
         told = [dict(about), {**about, "refined": words}]
         reports = [
-            Report(evaluation=side, about=each, resamples=resamples) for side, each in zip(sides, told, strict=True)
+            Report(evaluation=side, about=each, resamples=asked.resamples, block=asked.block)
+            for side, each in zip(sides, told, strict=True)
         ]
-        versus = Versus.of(*(side.per_image for side in sides), names=("before", "after"), resamples=resamples or 20)
+        counts = [side.per_image for side in sides]
+        draws = {"resamples": asked.resamples or 20, "block": asked.block}
+        versus = Versus.of(*counts, names=("before", "after"), **draws)
         shown = [(caption, html) for _, caption, html in (*self._gained, *self._lost)]
         title = f"{reports[0].name}: before and after refining"
         documents = [report.as_json() for report in reports]
