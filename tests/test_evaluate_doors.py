@@ -16,10 +16,14 @@ from PIL import Image
 import atrous
 from atrous.cli import main
 from atrous.contract import AtrousError, LabelSpace, Preprocessing
-from atrous.data import open_dataset, write_image
+from atrous.data import Pair, open_dataset, read_sample, write_image
 from atrous.data.facts import identity
-from atrous.evaluation import Comparison
+from atrous.data.grids import Spacing
+from atrous.data.volumes import Slice
+from atrous.evaluation import Comparison, Distances
 from atrous.models import Segmenter, build
+from atrous.prediction import predicted
+from atrous.runs.lengths import lengths_of
 from atrous.store import Config, plain, save_model
 
 SPACE = LabelSpace(names=("background", "cell"))
@@ -213,12 +217,107 @@ def test_images_that_may_have_been_learnt_from(tmp_path: Path, caplog: pytest.Lo
     splits = {name: len(pairs) for name, pairs in dataset.splits.items()}
     config["fingerprint"] = {"sha256": identity(dataset), "splits": splits}
     (run / "best" / "config.json").write_text(json.dumps(config), "utf-8")
-    report = atrous.evaluate(run, tmp_path / "data", device="cpu")
-    assert "some that are scored here may be among them" in report.about["notes"][0]
-    assert "is not beside it" in caplog.text
+    with pytest.raises(AtrousError, match=r"does not say with which.* --split val scores what the folder"):
+        atrous.evaluate(run, tmp_path / "data", device="cpu")
+    report = atrous.evaluate(run, tmp_path / "data", split="val", device="cpu")
+    assert "some that are scored may be among them" in report.about["notes"][0]
+    assert "does not say with which" in caplog.text
     names = {name: [pair.name for pair in pairs] for name, pairs in dataset.splits.items()}
     (run / "split.json").write_text(json.dumps(names), "utf-8")
     assert atrous.evaluate(run, tmp_path / "data", device="cpu").about["notes"] == []
+
+
+# Frames, volumes and places -------------------------------------------------------------------------------------------
+
+
+def numbered(root: Path, names: list[str]) -> Path:
+    random = np.random.default_rng(0)
+    for name in names:
+        write_image(root / "images" / "val" / f"{name}.png", random.integers(0, 256, (9, 11, 3), dtype=np.uint8))
+        write_image(root / "masks" / "val" / f"{name}.png", random.integers(0, 2, (9, 11), dtype=np.uint8))
+    return root
+
+
+def test_flicker_is_of_frames(runs: tuple[Path, Path], cells: Path, tmp_path: Path) -> None:
+    clip = numbered(tmp_path / "clip", ["a_007", "a_009", "a_011", "b_003", "b_005"])
+    report = atrous.evaluate(runs[0], clip, measures="flicker", device="cpu")
+    assert report.evaluation.flicker.pairs == 3
+    assert report.about["notes"] == [
+        "flicker: the 5 images are taken for frames of 2 sequences, since their names are numbered in even steps"
+    ]
+    with pytest.raises(ValueError, match="the names of the images are not numbered in even steps; --sequence"):
+        atrous.evaluate(runs[0], cells, measures="flicker", device="cpu")
+    said = atrous.evaluate(runs[0], cells, sequence=True, device="cpu")
+    assert said.evaluation.measures == ("flicker",)
+    assert said.evaluation.flicker.pairs == 2
+    assert "in the order of their names, as --sequence says" in said.as_text()
+    assert atrous.evaluate(runs[0], clip, measures="all", device="cpu").evaluation.flicker is None
+
+
+def test_neighbours_are_drawn_together(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    clip = numbered(tmp_path, [f"clip_{index:02}" for index in range(24)])
+    alone = atrous.evaluate(runs[0], clip, device="cpu")
+    together = atrous.evaluate(runs[0], clip, block=6, device="cpu")
+    assert "--block N draws N neighbours together" in alone.intervals.note
+    assert together.intervals.note is None
+    assert together.as_json()["intervals"]["block"] == 6
+    assert alone.intervals.mean_iou.low != together.intervals.mean_iou.low
+    both = atrous.compare(*runs, clip, block=6, device="cpu")
+    assert "in blocks of 6" in both.sentence
+    assert both.note is None
+    assert "--block N draws" in atrous.compare(*runs, clip, device="cpu").as_text()
+    with pytest.raises(ValueError, match="block 25 came, and 24 images are scored"):
+        atrous.evaluate(runs[0], clip, block=25, device="cpu")
+    for settings, words in (({"block": 0}, "block 0 came"), ({"block": 2, "resamples": 0}, "without intervals")):
+        with pytest.raises(ValueError, match=words):
+            atrous.evaluate(runs[0], clip, device="cpu", **settings)
+
+
+def volume(path: Path, array: Any, spacing: tuple[float, ...]) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(nibabel.Nifti1Image(array, np.diag([*spacing, 1.0])), path)
+
+
+def test_the_slices_of_a_volume_are_measured_together(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    truths = {}
+    for name in ("a", "b"):
+        truths[name] = np.zeros((17, 19, 5), np.uint8)
+        truths[name][4:12, 5:15, 1:4] = 1
+        image = random.integers(0, 256, (17, 19, 5)).astype(np.uint8)
+        volume(tmp_path / "images" / "val" / f"{name}.nii.gz", image, (0.5, 0.75, 3.0))
+        volume(tmp_path / "masks" / "val" / f"{name}.nii.gz", truths[name], (0.5, 0.75, 3.0))
+    report = atrous.evaluate(runs[0], tmp_path, measures="distances", device="cpu")
+    found = report.evaluation.distances
+    assert (found.unit, found.volumes, len(found.values)) == ("mm", 2, 2)
+    assert report.scores.images == 10
+    assert "(in mm; 2 images, 2 of them volumes; " in report.as_text()
+
+    slices = {pair.name: pair for pair in open_dataset(tmp_path, space=SPACE).splits["val"]}
+    scorer = atrous.load(runs[0], device="cpu")
+    expected = None
+    for name in ("a", "b"):
+        samples = [read_sample(pair, SPACE) for key, pair in slices.items() if f"/{name}/" in key]
+        labels = np.stack([predicted(scorer, sample, SPACE).labels for sample in samples])
+        truth = np.stack([sample.labels for sample in samples])
+        place = samples[0].place
+        each = Distances.of(truth, labels, SPACE, spacing=(place.slice, *place.pixel), unit="mm")
+        expected = each if expected is None else expected + each
+    np.testing.assert_allclose(found.values, expected.values)
+
+
+def test_places_of_two_units_are_measured_in_pixels(cells: Path, tmp_path: Path) -> None:
+    slices = [Slice(tmp_path / "v.nii", index, place=Spacing((1.0, 2.0), 3.0)) for index in range(3)]
+    pairs = [Pair(f"v/{index}", each, None) for index, each in enumerate(slices)]
+    assert lengths_of(pairs).spacings == dict.fromkeys(("v/0", "v/1", "v/2"), (3.0, 1.0, 2.0))
+    gap = lengths_of([pairs[0], pairs[2]])
+    assert gap.volumes == {}
+    assert gap.spacings["v/0"] == (1.0, 2.0)
+    assert "the slices of 1 volumes do not follow one another evenly" in gap.notes[0]
+    mixed = lengths_of([*pairs, Pair("p", cells / "images" / "val" / "a.png", None)])
+    assert (mixed.unit, mixed.spacings) == (None, {})
+    assert "in pixels, since the images are not of one unit (3 in mm, 1 in pixels)" in mixed.notes[0]
 
 
 # Comparing ------------------------------------------------------------------------------------------------------------
@@ -239,6 +338,23 @@ def test_two_runs(runs: tuple[Path, Path], cells: Path, tmp_path: Path) -> None:
     assert "Other measures" in text
     assert '<img alt="one"' in text
     assert '<img alt="errors two"' in text
+
+
+def test_both_runs_are_treated_alike(run: Run, runs: tuple[Path, Path], cells: Path, tmp_path: Path) -> None:
+    around = {"scales": (0.5, 1.0), "window": 64, "overlap": 0.5}
+    found = atrous.compare(*runs, cells, device="cpu", **around)
+    alone = [atrous.evaluate(each, cells, device="cpu", **around).scores for each in runs]
+    assert [side["mean_iou"] for side in found.means] == pytest.approx([each.mean_iou for each in alone])
+    refined = atrous.compare(*runs, cells, crf="mild", device="cpu")
+    after = [atrous.evaluate(each, cells, crf="mild", device="cpu").after.scores for each in runs]
+    assert [side["mean_iou"] for side in refined.means] == pytest.approx([each.mean_iou for each in after])
+    page = tmp_path / "p.html"
+    code, said, _ = run("compare", *runs, cells, "--crf", "--html", page, "--json", "--device", "cpu", "--quiet")
+    assert code == 0
+    assert "crf refined" not in page.read_text("utf-8")
+    assert json.loads(said)["images"] == 3
+    with pytest.raises(ValueError, match="tta came without data; it is for models"):
+        atrous.compare(cells, cells, labels=cells, tta=True)
 
 
 def test_what_evaluate_stores_is_what_compare_reads(

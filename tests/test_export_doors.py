@@ -27,10 +27,11 @@ SPACE = LabelSpace(names=("dark", "light"))
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a model folder with a network that is not trained, and the numbers of a CRF."""
     torch.manual_seed(0)
-    options = {"in_channels": 3, "encoder": "resnet18", "width": 1 / 16, "pretrained": False}
-    segmenter = Segmenter(build("deeplab_v3plus", 2, **options), SPACE, Preprocessing()).eval()
+    small = {"width": 1 / 16, "depth": 1, "padding": "same", "norm": "batch", "upsampling": "bilinear"}
+    options = {"in_channels": 3, "pretrained": False, **small}
+    segmenter = Segmenter(build("unet", 2, **options), SPACE, Preprocessing()).eval()
     config = Config(
-        model="deeplab_v3plus",
+        model="unet",
         options=options,
         space=SPACE,
         preprocessing=segmenter.preprocessing,
@@ -151,7 +152,7 @@ def test_bench_prints_a_table(model: Path, run: Run) -> None:
     assert (code, errors) == (0, "")
     rows = [line.split()[:2] for line in text.splitlines() if line.startswith(("torch", "onnxruntime"))]
     assert rows == [["torch", "fp32"], ["torch", "bf16"], ["onnxruntime", "fp32"], ["onnxruntime", "int8"]]
-    assert "deeplab_v3plus, 32 x 48, threads 1" in text
+    assert "unet, 32 x 48, threads 1" in text
     assert "G multiply-adds" in text
 
 
@@ -162,7 +163,7 @@ def test_bench_as_json(model: Path, run: Run) -> None:
     assert (code, found["size"], timing["runtime"]) == (0, [32, 32], "torch")
     assert timing["floor"] > 0
     assert 0 < timing["median"] <= timing["p95"]
-    assert found["work"]["multiply_adds"] > 1e6
+    assert found["work"]["multiply_adds"] > 1e5
 
 
 @pytest.mark.parametrize(

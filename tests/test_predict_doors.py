@@ -91,6 +91,8 @@ def test_several_models_are_averaged(run: Run, network: Path, photos: Path, tmp_
         (("--max-pixels", "0"), "max_pixels 0 came; 1 or more is accepted"),
         (("--smoothing", "1"), "smoothing 1.0 came; a share from 0 to below 1 is accepted"),
         (("--cluster", "--watch"), "cluster came with watch, smoothing or an array"),
+        (("--workers", "2"), "workers 2 came without cluster"),
+        (("--cluster", "--workers", "0"), "workers 0 came; 1 or more is accepted"),
     ],
 )
 def test_choices_that_cannot_be_are_refused(
@@ -145,3 +147,21 @@ def test_a_dataset_is_not_written_into(run: Run, network: Path, photos: Path, tm
     code, _, err = run("predict", network, photos, "--out", tmp_path / "set")
     assert code == 2
     assert "whose masks predictions would replace; choose another --out" in err
+
+
+def test_addresses_of_stores_need_the_cluster(run: Run, network: Path, photos: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run("predict", network, photos, "--out", "s3://bucket/out")
+    assert code == 2
+    assert "s3://bucket/out: this is in a store, which --cluster alone reads and writes" in err
+    code, _, err = run("predict", network, "gs://bucket/photos", "--out", "out")
+    assert code == 2
+    assert "gs://bucket/photos: this is in a store" in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["photos"]
+
+
+def test_a_limit_holds_for_standard_input_too(run: Run, network: Path, photos: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO((photos / "a.png").read_bytes())))
+    code, out, err = run("predict", network, "-", "--out", tmp_path / "out", "--max-memory", "20MB")
+    assert (code, out) == (2, "")
+    assert "20MB" in err

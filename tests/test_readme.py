@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from atrous import cli, verbs
+from atrous.data import write_image
 from atrous.data.scenes import write_scenes
 
 ROOT = Path(__file__).parents[1]
@@ -30,12 +34,18 @@ def made_small(verb: Callable[..., Any], **small: Any) -> Callable[..., Any]:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a folder with the README's `street/` and `photos/`, training made small there."""
+    """Return a folder with the README's sources of data and predictions, training made small there."""
     write_scenes(tmp_path / "street", train=6, val=2, size=(40, 52))
     photos = tmp_path / "photos"
     photos.mkdir()
     for index, path in enumerate(sorted((tmp_path / "street" / "images" / "val").iterdir())):
         (photos / f"{index}.png").write_bytes(path.read_bytes())
+    shutil.copytree(tmp_path / "street" / "masks" / "val", tmp_path / "theirs")
+    write_image(tmp_path / "scene.tif", np.zeros((60, 70, 3), np.uint8))
+    film = cv2.VideoWriter(str(tmp_path / "drive.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 10, (64, 48))
+    for value in (0, 120):
+        film.write(np.full((48, 64, 3), value, np.uint8))
+    film.release()
     for verb, more in (("train", {}), ("tune", {"trials": 1}), ("lr_find", {"steps": 20})):
         monkeypatch.setattr(verbs, verb, made_small(getattr(verbs, verb), **SMALL, **more))
     monkeypatch.chdir(tmp_path)

@@ -61,6 +61,7 @@ def _is_refiner(before: list[str], word: str, after: list[str]) -> bool:
     if word in REFINERS or word.endswith(".json"):
         return True
     wanted = 1 if any(item.partition("=")[0] == "--scribbles" for item in before + after) else 2
+    wanted += before[:1] == ["compare"]
     return len(_plain(before[1:])) + len(_plain(after)) >= wanted or (not Path(word).exists() and bool(_near(word)))
 
 
@@ -90,7 +91,7 @@ REFINERS = ("mild", "deeplab_v1", "deeplab_v2", "crf_as_rnn", "pydensecrf_exampl
 
 _WITHOUT_VALUE = (
     "--quiet", "--json", "--debug", "--keep-ignored", "--tta", "--redo", "--watch", "--cluster", "--objects",
-    "--foreground", "--void-as-error",
+    "--foreground", "--void-as-error", "--sequence",
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from atrous.contract import LabelSpace
 from atrous.evaluation import BoundaryScores, boundary_f
+from atrous.evaluation.boundary import SHARE
 
 
 def contour_of(labels, index):
@@ -140,3 +141,9 @@ def test_the_table_and_the_document():
 def test_what_is_refused(truth, predicted, options, words):
     with pytest.raises(ValueError, match=words):
         boundary_f(truth, predicted, 2, **options)
+
+
+def test_the_tolerance_is_said():
+    truth = np.uint8([[0, 1]])
+    scores = BoundaryScores.of(truth, truth, LabelSpace(names=("a", "b")))
+    assert f"the tolerance is {100 * SHARE:g} % of the image's diagonal, at least a pixel" in scores.as_text()

@@ -119,3 +119,18 @@ HALVES = np.full((2, 1, 2), 0.5, np.float32)
 def test_what_is_refused(truth, probabilities, bins, words):
     with pytest.raises(ValueError, match=words):
         Calibration.of(truth, probabilities, bins=bins)
+
+
+def test_a_bin_holds_its_upper_edge():
+    truth = np.zeros((1, 4), np.uint8)
+    sure = np.array([0.5, 0.625, 0.75, 1])
+    found = Calibration.of(truth, np.stack([sure, 1 - sure])[:, None], bins=4)
+    assert found.counts[:, 0].tolist() == [0, 1, 2, 1]
+    quarters = Calibration.of(truth, np.full((4, 1, 4), 0.25), bins=4)
+    assert quarters.counts[:, 0].tolist() == [4, 0, 0, 0]
+
+
+def test_infinite_probabilities_are_refused_without_a_warning():
+    endless = np.float32([[[np.inf, 0.5]], [[-np.inf, 0.5]]])
+    with pytest.raises(ValueError, match="do not sum to 1"):
+        Calibration.of(np.zeros((1, 2), np.uint8), endless)

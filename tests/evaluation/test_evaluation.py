@@ -24,7 +24,6 @@ from atrous.evaluation import (
     PerImage,
     RandScores,
     Scores,
-    ScoresWithObjects,
     TrimapScores,
     WarpingScores,
     joined,
@@ -131,12 +130,11 @@ def test_the_first_frame_has_no_flicker():
     assert both.flicker == Flicker.of(frame(0), frame(1))
 
 
-def test_it_says_what_scores_with_objects_say():
+def test_objects_and_rand_error_are_what_they_are_alone():
     truth, labels, *_ = scene(0)
-    old, new = ScoresWithObjects.of(truth, labels, SPACE), evaluated(0, measures=("objects", "rand"))
-    assert same(old.scores, new.scores)
-    assert same(old.objects, new.objects)
-    assert old.rand == new.rand
+    found = evaluated(0, measures=("objects", "rand"))
+    assert same(found.objects, ObjectScores.of(truth, labels, SPACE))
+    assert found.rand == RandScores.of(truth, labels)
 
 
 def test_volumes_have_scores_distances_and_calibration():
@@ -227,3 +225,41 @@ def without_void(evaluation):
     for row in document["classes"]:
         del row["iou_with_void"]
     return document
+
+
+@pytest.mark.parametrize("part", ["scores", "per_image", "boundary", "trimap", "boundary_iou", "distances", "objects"])
+def test_measures_of_other_classes_are_not_added(part):
+    """Even of as many: what was counted of one would be taken for the other."""
+    labels = np.zeros((4, 4), np.uint8)
+    spaces = LabelSpace(names=("a", "b")), LabelSpace(names=("x", "y"))
+    one, other = (getattr(Evaluation.of("x", labels, labels, space, measures=_FLAT), part) for space in spaces)
+    assert one + one is not None
+    with pytest.raises(ValueError, match=r"classes \('a', 'b'\) and \('x', 'y'\) came; measures of the same classes"):
+        one + other
+
+
+def test_probabilities_of_other_classes_are_refused():
+    labels, thirds = np.zeros((4, 4), np.uint8), np.full((3, 4, 4), 1 / 3)
+    with pytest.raises(ValueError, match="probabilities of 3 classes came; the data has 2"):
+        Evaluation.of("x", labels, labels, SPACE, measures=("calibration",), probabilities=thirds)
+
+
+def test_void_by_sets_of_pixels():
+    """Both conventions, with void left out and with void wrong, against a loop that shares nothing with the package."""
+    random = np.random.default_rng(4)
+    space = LabelSpace(names=("a", "b", "c"))
+    images = []
+    for _ in range(3):
+        truth = random.integers(0, 3, (9, 11)).astype(np.uint8)
+        labels = np.where(random.random(truth.shape) < 0.7, truth, random.integers(0, 3, truth.shape)).astype(np.uint8)
+        truth[random.random(truth.shape) < 0.2] = 255
+        images.append((truth, labels))
+    left_out, wrong = [], []
+    for index in range(3):
+        places = [set(zip(*np.nonzero(np.stack(each) == index), strict=True)) for each in zip(*images, strict=True)]
+        void = set(zip(*np.nonzero(np.stack([truth for truth, _ in images]) == 255), strict=True))
+        true, found = places
+        left_out.append(len(true & found) / len(true | (found - void)))
+        wrong.append(len(true & found) / len(true | found))
+    scores = joined(Evaluation.of(f"{k}", *image, space) for k, image in enumerate(images)).scores
+    np.testing.assert_allclose([scores.mean_iou, scores.mean_iou_with_void], [np.mean(left_out), np.mean(wrong)])

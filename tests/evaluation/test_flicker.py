@@ -74,3 +74,13 @@ def test_the_table_and_the_document():
 def test_what_is_refused(previous, current, tolerance, words):
     with pytest.raises(ValueError, match=words):
         Flicker.of(previous, current, tolerance=tolerance)
+
+
+def test_what_is_ignored_in_both_frames_is_not_the_same_class():
+    void = np.uint8([[0, 255, 255, 255, 2]])
+    found = Flicker.of(Frame(BEFORE, void), Frame(AFTER, void))
+    assert (found.changed_true, found.same_true, found.truth_moved, found.known) == (1, 2, 0, 2)
+
+
+def test_the_tolerance_is_said():
+    assert "no channel does by more than 8 stored values" in Flicker().as_text()

@@ -233,3 +233,23 @@ def test_dependence_by_hand():
     assert dependence(np.full(9, np.nan)) == 0
     assert dependence_note(np.ones(1), 1) is None
     assert dependence_note(np.random.default_rng(1).random(300), 1) is None
+
+
+def test_nothing_counted_is_no_difference():
+    nothing = per_image([np.zeros((3, 3), np.int64)] * 25)
+    found = compared(nothing, nothing, names=("old", "new"))
+    assert found.sentence == "old and new cannot be compared: no pixel of the 25 images is counted"
+    assert not found.significant
+    document = json.loads(json.dumps(found.as_json(), allow_nan=False))
+    assert (document["value"], document["low"], document["scores"]) == (None, None, [None, None])
+
+
+def test_numbers_of_numpy_are_plain_in_json():
+    images, options = (
+        per_image(confusions(4, 0.7)),
+        {"seed": np.int64(3), "resamples": np.int64(9), "block": np.int64(2)},
+    )
+    plainly = {name: int(value) for name, value in options.items()}
+    for document in (intervals(images, **options).as_json(), compared(images, images, **options).as_json()):
+        assert plainly.items() <= json.loads(json.dumps(document)).items()
+    assert intervals(images, **options) == intervals(images, **plainly)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from atrous.contract import LabelSpace
-from atrous.evaluation import THRESHOLDS, ObjectScores, matched_objects
+from atrous.evaluation import OBJECT_DEFINITIONS, THRESHOLDS, ObjectScores, matched_objects
 from atrous.evaluation.matching import matching
 from atrous.evaluation.overlaps import overlaps
 
@@ -217,7 +217,7 @@ def test_no_objects_at_all_is_no_score():
     assert np.isnan([*scores.f1, *scores.mean_f1, *scores.precision, *scores.recall]).all()
     assert scores.as_json()["f1"] is None
     assert scores.as_json()["classes"][0]["f1_at"] == [None] * 10
-    assert scores.as_text().splitlines()[-1].split() == ["cell", *"-----", "0", "0"]
+    assert scores.as_text().splitlines()[-4].split() == ["cell", *"-----", "0", "0"]
     missed = ObjectScores.of(np.ones((4, 5), np.uint8), empty, SPACE)
     assert (missed.f1[0], missed.recall[0]) == (0, 0)
     assert np.isnan(missed.precision[0])
@@ -228,8 +228,10 @@ def test_the_table_and_the_document():
     scores = ObjectScores.of(truth, labels, THREE)
     lines = scores.as_text().splitlines()
     assert lines[0].split()[:4] == ["F1", "of", "objects", "33.33"]
-    assert lines[-2].split() == ["cell", "66.67", "66.67", "50.00", "100.00", "50.00", "1", "2"]
-    assert lines[-1].split() == ["fibre", "0.00", "0.00", "-", "0.00", "0.00", "1", "0"]
+    assert lines[-5].split() == ["cell", "66.67", "66.67", "50.00", "100.00", "50.00", "1", "2"]
+    assert lines[-2:] == ["precision: TP / (TP + FP) at IoU 0.5", "recall: TP / (TP + FN) at IoU 0.5"]
+    assert all(words in scores.as_text() for words in OBJECT_DEFINITIONS.values())
+    assert lines[-4].split() == ["fibre", "0.00", "0.00", "-", "0.00", "0.00", "1", "0"]
     document = scores.as_json()
     np.testing.assert_allclose([document["f1"], document["aji"]], [1 / 3, 1 / 4])
     assert [each["name"] for each in document["classes"]] == ["cell", "fibre"]
@@ -263,3 +265,17 @@ def test_void_and_instances_of_another_size():
         matched_objects(zeros, zeros, void=np.zeros((1, 2), bool))
     with pytest.raises(ValueError, match=r"instances is \(1, 2\)"):
         ObjectScores.of(zeros, zeros, SPACE, instances=np.zeros((1, 2), np.int32))
+
+
+@pytest.mark.parametrize(
+    ("truth", "labels", "words"),
+    [
+        (np.uint8([[0, 1]]), np.uint8([[0, 7]]), r"predicted has label 7; 2 classes are 0\.\.1"),
+        (np.uint8([[0, 1]]), np.int16([[0, -1]]), r"predicted has label -1; 2 classes are 0\.\.1"),
+        (np.uint8([[0, 9]]), np.uint8([[0, 1]]), r"truth has label 9; 2 classes are 0\.\.1"),
+    ],
+)
+def test_labels_that_are_no_class(truth, labels, words):
+    with pytest.raises(ValueError, match=words):
+        ObjectScores.of(truth, labels, SPACE)
+    assert ObjectScores.of(np.full_like(truth, 255), labels, SPACE).images == 1

@@ -159,3 +159,5 @@ def test_what_are_no_cells(truth, found, words):
 def test_a_third_class():
     with pytest.raises(ValueError, match="labels has class 2; membranes are 0 and cells 1"):
         RandScores.of(np.zeros((1, 2), np.uint8), np.uint8([[2, 0]]))
+    with pytest.raises(ValueError, match="truth has class -1; membranes are 0 and cells 1"):
+        RandScores.of(np.int16([[-1, 0]]), np.uint8([[1, 0]]))

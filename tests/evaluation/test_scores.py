@@ -104,8 +104,8 @@ def test_as_text_names_every_definition():
 
 
 def test_every_figure_has_a_definition():
-    space = LabelSpace(names=("background", "cell"))
-    scores = Scores.of(np.uint8([[0, 1, 255]]), np.uint8([[0, 1, 1]]), space)
+    space = LabelSpace(names=("background", "cell", "none"))
+    scores = Scores.of(np.uint8([[0, 0, 1, 255]]), np.uint8([[0, 2, 1, 1]]), space)
     document = scores.as_json()
     figures = {name for name, value in document.items() if isinstance(value, float)}
     assert figures < set(DEFINITIONS)
@@ -204,3 +204,22 @@ def test_against_torchmetrics():
     for average, name in (("micro", "pixel_accuracy"), ("macro", "mean_accuracy")):
         theirs = multiclass_accuracy(*both, average=average, **options)
         np.testing.assert_allclose(getattr(scores, name), float(theirs), rtol=1e-6)
+
+
+def test_a_class_that_is_only_predicted():
+    """By default it is in no mean; in the other convention it is a 0 among them, and one that is nowhere is in none."""
+    truth, found = np.uint8([[0, 0, 1, 1, 255]]), np.uint8([[0, 2, 1, 1, 3]])
+    scores = Scores.of(truth, found, space_of(4))
+    assert (scores.mean_iou, scores.mean_iou_with_absent) == ((1 / 2 + 1) / 2, (1 / 2 + 1 + 0) / 3)
+    assert scores.as_json()["mean_iou_with_absent"] == 1 / 2
+    (line,) = [line for line in scores.as_text().splitlines() if line.startswith("mean IoU, absent wrong")]
+    assert line.split()[4] == "50.00"
+    right = Scores.of(truth, truth, space_of(4))
+    assert right.mean_iou_with_absent == right.mean_iou == 1
+    assert "absent wrong" not in right.as_text()
+
+
+def test_scores_of_other_classes_are_not_added():
+    one, other = (scores_of(np.zeros((2, 2), np.uint8), np.zeros((2, 2), np.uint8), count) for count in (1, 3))
+    with pytest.raises(ValueError, match=r"classes \('class 0',\) and \(.*\) came; measures of the same classes are"):
+        one + other

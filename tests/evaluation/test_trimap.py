@@ -111,3 +111,10 @@ def test_other_bands_are_not_added():
     one, other = (TrimapScores.of(*maps(0), SPACE, widths=widths) for widths in ((1,), (2,)))
     with pytest.raises(ValueError, match=r"bands \(1,\) around classes and \(2,\) around classes came"):
         one + other
+
+
+def test_widths_of_numpy_are_plain_in_json():
+    truth = np.uint8([[0, 1]])
+    scores = TrimapScores.of(truth, truth, LabelSpace(names=("a", "b")), widths=np.arange(1, 4))
+    assert json.loads(json.dumps(scores.as_json()))["widths"] == [1, 2, 3]
+    assert scores.widths == (1, 2, 3)

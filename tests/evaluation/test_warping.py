@@ -145,6 +145,7 @@ def test_the_table():
     [
         (np.uint8([[0, 2]]), np.uint8([[0, 1]]), "truth has class 2; membranes are 0 and cells 1"),
         (np.uint8([[0, 1]]), np.uint8([[0, 3]]), "labels has class 3"),
+        (np.uint8([[0, 1]]), np.int16([[1, -2]]), "labels has class -2"),
         (np.zeros((1, 2)), np.uint8([[0, 1]]), r"truth is float64 of shape \(1, 2\); integers"),
         (np.uint8([[0, 1, 1]]), np.uint8([[0, 1]]), r"truth is \(1, 3\) and labels is \(1, 2\)"),
     ],
@@ -152,3 +153,26 @@ def test_the_table():
 def test_what_is_refused(truth, labels, words):
     with pytest.raises(ValueError, match=words):
         WarpingScores.of(truth, labels)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_pixels_flip_in_the_order_in_which_they_become_free(seed):
+    random = np.random.default_rng(seed)
+    truth, target = random.random((2, 9, 10)) < 0.6
+    np.testing.assert_array_equal(warped(truth, target), in_turn(truth, target))
+
+
+def in_turn(truth, target):
+    """Bend by the definition: rows first, then neighbours of what was flipped, from the top and clockwise."""
+    cells = np.pad(truth, 1)
+    goal = np.pad(target, 1)
+    queue = [tuple(place) for place in np.argwhere(cells != goal)]
+    while queue:
+        row, column = queue.pop(0)
+        if cells[row, column] == goal[row, column] or not simple(cells[row - 1 : row + 2, column - 1 : column + 2]):
+            continue
+        cells[row, column] = goal[row, column]
+        ring = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
+        beside = [(row + down, column + right) for down, right in ring]
+        queue += [place for place in beside if cells[place] != goal[place]]
+    return cells[1:-1, 1:-1]

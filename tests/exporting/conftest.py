@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from atrous.contract import Geometry, LabelSpace, Preprocessing
+from atrous.exporting import Exported, export_onnx, onnx_file
+from atrous.exporting.graph import Graph, on_host, traced
 from atrous.models import Segmenter
 
 CONFIG = {
@@ -51,3 +53,18 @@ def segmenter() -> Segmenter:
 @pytest.fixture(scope="session")
 def config() -> dict[str, Any]:
     return CONFIG
+
+
+@pytest.fixture(scope="session")
+def program(segmenter: Segmenter) -> Any:
+    """Return the network traced once, which takes longer than most tests, for every file that is made of it."""
+    return traced(Graph(on_host(segmenter)))
+
+
+@pytest.fixture(scope="session")
+def exported(
+    segmenter: Segmenter, config: dict[str, Any], program: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Exported:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnx_file, "traced", lambda graph: program)
+        return export_onnx(segmenter, config, tmp_path_factory.mktemp("with space 세포") / "net é.onnx")

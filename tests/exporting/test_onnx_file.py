@@ -18,11 +18,6 @@ from atrous.models import Segmenter
 from atrous.prediction.runtime import open_onnx
 
 
-@pytest.fixture(scope="module")
-def exported(segmenter: Segmenter, config: Any, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    return export_onnx(segmenter, config, tmp_path_factory.mktemp("with space 세포") / "net é.onnx")
-
-
 @pytest.fixture
 def model(exported: Exported) -> Any:
     """Return the model as it was written, so that exporting again needs no tracing."""

@@ -6,26 +6,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
 from atrous.contract import AtrousError
 from atrous.exporting import Exported, export_openvino, export_program, openvino_file, program_file
-from atrous.exporting.graph import Graph, on_host, traced
+from atrous.exporting.graph import on_host
 from atrous.models import Segmenter
 from atrous.prediction.exported import open_exported
 
 
-@pytest.fixture(scope="module")
-def program(segmenter: Segmenter) -> Any:
-    """Return the network traced once, for every file of this module."""
-    return traced(Graph(on_host(segmenter)))
-
-
 @pytest.fixture
-def tracing(program: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def tracing(program: Any, exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give every export of a test what was traced once, and OpenVINO's the ONNX model that was made of it."""
     for module in (program_file, openvino_file):
         monkeypatch.setattr(module, "traced", lambda graph: program)
+    monkeypatch.setattr(openvino_file, "onnx_model", lambda program: onnx.load_model(exported.path))
 
 
 def _check_file(segmenter: Segmenter, config: dict[str, Any], found: Exported) -> None:
@@ -54,6 +51,20 @@ def test_openvino(segmenter: Segmenter, config: dict[str, Any], tmp_path: Path) 
     _check_file(segmenter, config, found)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["net.bin", "net.xml"]
     assert found.bytes == sum(each.stat().st_size for each in tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("tracing")
+def test_weights_of_another_export_are_refused(segmenter: Segmenter, config: dict[str, Any], tmp_path: Path) -> None:
+    path = export_openvino(segmenter, config, tmp_path / "net.xml").path
+    weights = path.with_suffix(".bin")
+    whole = weights.read_bytes()
+    # As a process killed between the two renames leaves it: weights of the same size, of another network.
+    weights.write_bytes(whole.replace(segmenter.net.second.weight.detach().numpy().tobytes(), bytes(64)))
+    assert (weights.stat().st_size, weights.read_bytes() != whole) == (len(whole), True)
+    with pytest.raises(AtrousError, match=r"net.bin: does not hold the weights of net.xml: .* export again"):
+        open_exported(path)
+    weights.write_bytes(whole)
+    assert open_exported(path).config.space.names == tuple(config["classes"])
 
 
 @pytest.mark.usefixtures("tracing")

@@ -1,9 +1,11 @@
 """Video files: opened, turned, broken off, written."""
 
+import errno
 import resource
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -167,3 +169,19 @@ def test_no_codec(tmp_path, monkeypatch):
     words = r"a.mp4: a video of 16 x 20 pixels \(height x width\) could not be started with the codecs nope."
     with pytest.raises(AtrousError, match=words):
         write(tmp_path / "a.mp4", [np.zeros((16, 20, 3), np.uint8)])
+
+
+def test_a_disk_that_fills_up_is_told_before_the_last_frame(tmp_path, monkeypatch):
+    taken = []
+
+    def frames():
+        for index in range(50):
+            taken.append(index)
+            yield np.zeros((16, 20, 3), np.uint8)
+
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000 if len(taken) > 3 else 1 << 30))
+    with pytest.raises(AtrousError, match=r"a.mp4: could not be written \(No space left on device\)") as told:
+        write(tmp_path / "a.mp4", frames())
+    assert len(taken) == 4
+    assert told.value.__cause__.errno == errno.ENOSPC
+    assert list(tmp_path.iterdir()) == []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -17,11 +19,14 @@ from PIL import Image
 import atrous
 from atrous.contract import AtrousError, LabelSpace, Sample
 from atrous.data import writers
-from atrous.prediction import Outcome, find, predict_into
+from atrous.prediction import Outcome, find, folders, predict_into
 from atrous.prediction.folders import predict_source, refusal
 from atrous.prediction.journal import JOURNAL, kept
 from atrous.prediction.sources import Source
 from atrous.prediction.wanted import Wanted
+
+sys.path.append(str(Path(__file__).parent))  # tests are no package, so they import no neighbours
+from exported_files import write_exported
 
 SPACE = LabelSpace(names=("dark", "light"))
 
@@ -263,3 +268,49 @@ def test_sample_is_what_the_scorer_sees(tmp_path):
     atrous.predict(lambda images: seen.append(images) or bright(images), folder, out=tmp_path / "out", space=SPACE)
     assert seen[0].dtype == np.uint8
     assert isinstance(Sample(image=seen[0][0].transpose(1, 2, 0)), Sample)
+
+
+def test_an_image_that_does_not_fit_into_memory_when_it_is_read_costs_one_source(tmp_path, monkeypatch):
+    folder = pictures(tmp_path / "in", 3)
+    real = folders.read_image
+
+    def read(path, **limits):
+        if path.stem == "0001":
+            raise MemoryError
+        return real(path, **limits)
+
+    monkeypatch.setattr(folders, "read_image", read)
+    outcome = into(tmp_path / "out", folder)
+    assert outcome.predicted == 2
+    assert "0001.png: too large for this machine's memory" in next(iter(outcome.failed.values()))
+    assert len(list(atrous.predict(bright, folder, space=SPACE))) == 2
+
+
+def test_the_limit_of_pixels_holds_without_files_too(tmp_path, caplog):
+    folder = pictures(tmp_path / "in", 2)
+    assert list(atrous.predict(bright, folder, space=SPACE, max_pixels=34)) == []
+    assert "pixels came, and 34 are accepted" in caplog.text
+
+
+def test_limits_that_change_no_byte_do_nothing_again(tmp_path):
+    folder, model = pictures(tmp_path / "in", 2), write_exported(tmp_path / "tiny.onnx")
+    first = atrous.predict(model, folder, out=tmp_path / "out", save="masks", max_pixels=1000)
+    assert first.predicted == 2
+    again = atrous.predict(model, folder, out=tmp_path / "out", save="masks", frames=3)
+    assert (again.predicted, again.skipped, again.redone) == (0, 2, 0)
+
+
+def test_other_colours_are_other_masks(tmp_path):
+    folder, model = pictures(tmp_path / "in", 2), write_exported(tmp_path / "tiny.onnx")
+    atrous.predict(model, folder, out=tmp_path / "out", save="masks")
+    space = atrous.load(model).space
+    turned = dataclasses.replace(space, colours=space.colours[::-1])
+    assert atrous.predict(model, folder, out=tmp_path / "out", save="masks", space=turned).redone == 2
+
+
+def test_a_name_that_is_no_text_is_predicted_like_others(tmp_path):
+    folder = pictures(tmp_path / "in", 1)
+    (folder / "0000.png").rename(folder / os.fsdecode(b"caf\xe9.png"))
+    outcome = atrous.predict(bright, folder, space=SPACE, out=tmp_path / "out", save=("polygons", "coco", "statistics"))
+    assert outcome.failed == {}
+    assert json.loads((tmp_path / "out/polygons/caf_.geojson").read_text(encoding="utf-8"))["image"] == "caf?.png"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -156,3 +158,67 @@ def test_redo_forgets(out, source):
         assert isinstance(journal, Journal)
         journal.forget()
         assert not journal.finished(source)
+
+
+def test_a_source_that_changes_while_it_is_predicted_is_not_finished(out, source):
+    with kept(out, model="m", options={}) as journal:
+        assert not journal.finished(source)
+        source.path.write_bytes(b"replaced meanwhile")
+        (out / "masks").mkdir()
+        (out / "masks/a.png").write_text("of what was there before")
+        journal.note(source, ["masks/a.png"])
+    assert is_finished(out, source) == (False, 1)
+
+
+def test_redo_by_another_model_leaves_no_results_of_the_first(out, source):
+    noted(out, source, "masks/a.png", "overlays/a.jpg", model="first")
+    with kept(out, model="second", options={}) as journal:
+        journal.forget()
+        journal.note(source, ["masks/a.png"])
+    assert not (out / "overlays/a.jpg").exists()
+
+
+@pytest.mark.parametrize("name", ["line\u2028feed\x85.png", os.fsdecode(b"latin \xe9.png")])
+def test_names_of_any_letters_are_found_again(out, tmp_path, name):
+    source = Source(tmp_path / name, "safe")
+    source.path.write_bytes(b"abc")
+    noted(out, source, "masks/safe.png")
+    assert is_finished(out, source) == (True, 0)
+
+
+class _Full:
+    """A file on a disk with room for ten bytes."""
+
+    def __init__(self, file):
+        self.file, self.room = file, 10
+
+    def write(self, data):
+        if not self.room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written, self.room = self.file.write(data[: self.room]), 0
+        return written
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+
+def test_a_journal_on_a_full_disk_is_told_and_read_again(out, source):
+    noted(out, source, "masks/a.png")
+    other = Source(source.path, "other")
+    with (  # noqa: PT012  (the block must end while the disk is full)
+        pytest.raises(AtrousError, match=r"predictions.jsonl: could not be written \(No space left on device\)") as told,
+        kept(out, model="m", options={}) as journal,
+    ):
+        journal.file = _Full(journal.file)
+        journal.note(other, ["masks/a.png"])
+    assert told.value.__cause__.errno == errno.ENOSPC
+    assert is_finished(out, source) == (True, 0)
+    assert is_finished(out, other) == (False, 0)
+
+
+def test_temporary_files_of_joined_results_are_removed(out, source):
+    noted(out, source, "masks/a.png")
+    left = out / f".coco-{'0' * 32}.json"
+    left.write_text("half")
+    is_finished(out, source)
+    assert not left.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import re
 import subprocess
@@ -169,6 +170,17 @@ def test_predicting_takes_neither_torch_nor_onnx(network: Path, tmp_path: Path) 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert set(done.stdout.split()) & {"torch", "onnx", "onnxscript", "timm", "scipy", "openvino"} == set()
+
+
+def test_onnxruntime_tells_nobody_that_it_is_used(network: Path, tmp_path: Path) -> None:
+    """By default it gives the machine an identifier when it is imported, stores it, and reports to its makers."""
+    program = f"from atrous.prediction.runtime import open_onnx; open_onnx({str(network)!r})"
+    places = dict.fromkeys(("HOME", "TMPDIR", "XDG_CACHE_HOME"), str(tmp_path))
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, env=environment | places
+    )
+    assert (done.returncode, list(tmp_path.iterdir())) == (0, []), done.stderr
 
 
 @pytest.fixture

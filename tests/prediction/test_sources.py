@@ -209,3 +209,14 @@ def test_names_of_files_that_no_file_can_have():
     for name in ("a\0b.png", "x" * 300):
         with pytest.raises(AtrousError, match="no such file or folder"):
             find(name)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_among_the_files_of_a_folder_or_a_list_does_not_hang(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    os.mkfifo(tmp_path / "IM0001")
+    (tmp_path / "list.txt").write_text("pipe.png\n")
+    assert [source.path.name for source in find(tmp_path)] == ["pipe.png"]
+    assert [source.kind for source in find(tmp_path / "list.txt")] == ["image"]
+    with pytest.raises(AtrousError, match=r"pipe.png: this is a pipe or a device, and one image file is wanted"):
+        read_image(tmp_path / "pipe.png")

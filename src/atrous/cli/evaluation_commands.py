@@ -33,8 +33,16 @@ Measures = Annotated[
 ]
 Html = Annotated[Path | None, Parameter(help="A file for a page with all of it, pictures and charts in it.")]
 Bootstrap = Annotated[int, Parameter(help="Bootstrap samples that intervals are of; 0 for none.")]
-Labels = Annotated[Path | None, Parameter(help="The folder of the true masks, or a dataset with them.")]
-Split = Annotated[str, Parameter(help="Which part of the data.")]
+Labels = Annotated[
+    Path | None, Parameter(help="With --predictions: the folder of the true masks, or a dataset with them.")
+]
+Split = Annotated[str | None, Parameter(help="Which part of the data; val without it.")]
+Block = Annotated[
+    int, Parameter(help="Neighbouring images that are drawn together for intervals: for frames of a clip, a second's.")
+]
+Sequence = Annotated[
+    bool, Parameter(help="The images of a folder are frames, in the order of their names: flicker is measured too.")
+]
 
 
 def evaluate(  # noqa: PLR0913  (each flag has its own help)
@@ -48,11 +56,12 @@ def evaluate(  # noqa: PLR0913  (each flag has its own help)
         Path | None, Parameter(help="In place of MODEL and DATA: a folder of masks that any program made.")
     ] = None,
     labels: Labels = None,
-    split: Split = "val",
+    split: Split = None,
     measures: Measures = None,
     objects: Annotated[
         bool, Parameter(help="Count objects too: F1, and the Rand error of cells that membranes part.")
     ] = False,
+    sequence: Sequence = False,
     crf: Crf = None,
     tta: Tta = False,
     scales: Scales = None,
@@ -65,6 +74,7 @@ def evaluate(  # noqa: PLR0913  (each flag has its own help)
         bool, Parameter(help="The first class is the background: also the means without it.")
     ] = False,
     bootstrap: Bootstrap = 1000,
+    block: Block = 1,
     html: Html = None,
     classes: Classes = None,
     ignore: Ignore = None,
@@ -77,7 +87,8 @@ def evaluate(  # noqa: PLR0913  (each flag has its own help)
     """Score a run on labelled images at their original resolution; each score is printed with its definition.
 
     With --crf both are printed, before and after refining, and what it changes in each class. With --predictions DIR
-    and --labels DIR in place of MODEL and DATA, masks of any program are scored.
+    and --labels DIR in place of MODEL and DATA, masks of any program are scored: they are paired by their names, with
+    or without endings such as _pred or _mask, and hold numbers or colours.
     """
     from atrous import verbs
     from atrous.console import counted
@@ -86,9 +97,11 @@ def evaluate(  # noqa: PLR0913  (each flag has its own help)
         "split": split,
         "measures": measures or (),
         "objects": objects,
+        "sequence": sequence,
         "void": void_as_error,
         "foreground": True if foreground else None,
         "resamples": bootstrap,
+        "block": block,
         "html": html,
         "ignore": None if ignore is None else flags.value_of(ignore),
     }
@@ -124,6 +137,11 @@ def _refuse_mixed(
             )
         if classes is not None:
             raise ValueError("--classes came with a model, which knows its classes; it is for --predictions")
+        if Path(model).is_dir() and not any((Path(model) / name).exists() for name in ("config.json", "best", "last")):
+            raise ValueError(
+                f"{model}: no model is in this folder; where it holds masks of any program: atrous evaluate "
+                f"--predictions {model} --labels {data}"
+            )
         return
     if predictions is None or labels is None:
         missing = "--predictions" if predictions is None else "--labels"
@@ -153,10 +171,16 @@ def compare(  # noqa: PLR0913  (each flag has its own help)
     /,
     *,
     labels: Labels = None,
-    split: Split = "val",
+    split: Split = None,
     measures: Measures = None,
+    sequence: Sequence = False,
+    crf: Crf = None,
     tta: Tta = False,
+    scales: Scales = None,
+    window: Window = None,
+    overlap: Overlap = None,
     bootstrap: Annotated[int, Parameter(help="Bootstrap samples that intervals are of.")] = 1000,
+    block: Block = 1,
     html: Html = None,
     classes: Classes = None,
     ignore: Ignore = None,
@@ -168,8 +192,8 @@ def compare(  # noqa: PLR0913  (each flag has its own help)
 ) -> int:
     """Set two evaluations side by side: what changes in each class, and whether the difference is significant.
 
-    Two runs are scored on DATA, two folders of masks against --labels DIR; two files that `atrous evaluate --json`
-    printed are read.
+    Two runs are scored on DATA, both with the same --crf, --tta, --scales and --window; two folders of masks against
+    --labels DIR; two files that `atrous evaluate --json` printed are read.
     """
     from atrous import verbs
     from atrous.console import counted
@@ -182,8 +206,14 @@ def compare(  # noqa: PLR0913  (each flag has its own help)
             labels=labels,
             split=split,
             measures=measures or (),
+            sequence=sequence,
+            crf=flags.refiner_of(crf),
             tta=tta,
+            scales=flags.scales_of(scales),
+            window=flags.size_of(window, "--window"),
+            overlap=overlap,
             resamples=bootstrap,
+            block=block,
             html=html,
             classes=flags.names_of(classes),
             ignore=None if ignore is None else flags.value_of(ignore),

@@ -16,7 +16,6 @@ from atrous.evaluation.rand import RAND_DEFINITIONS, RandScores, rand_sums
 from atrous.evaluation.scores import DEFINITIONS, Scores
 from atrous.evaluation.trimap import TRIMAP_DEFINITIONS, WIDTHS, TrimapScores
 from atrous.evaluation.warping import WARPING_DEFINITIONS, WarpingScores, warped
-from atrous.evaluation.with_objects import ScoresWithObjects
 
 __all__ = [
     "BOUNDARY_IOU_DEFINITIONS",
@@ -49,7 +48,6 @@ __all__ = [
     "PerImage",
     "RandScores",
     "Scores",
-    "ScoresWithObjects",
     "TrimapScores",
     "WarpingScores",
     "boundary_f",

@@ -109,6 +109,8 @@ class Difference:
     @property
     def sentence(self) -> str:
         """What was found, in a sentence that can be cited; differences are in points, hundredths."""
+        if np.isnan(self.value):
+            return f"{self.names[0]} and {self.names[1]} cannot be compared: no pixel of the {self.images} images is counted"
         sign = -1 if self.value < 0 else 1
         title, better = MEASURE_TITLES[self.measure], self.names[0 if sign < 0 else 1]
         low, high = sorted((100 * sign * self.low, 100 * sign * self.high))
@@ -162,7 +164,7 @@ def intervals(
         name: _interval(_score(whole, name)[0], _score(drawn, name), level) for name in MEASURE_TITLES
     }
     iou = tuple(_interval(value, draws, level) for value, draws in zip(_iou(whole)[0], _iou(drawn).T, strict=True))
-    options: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed, "block": block}
+    options = _options(level, resamples, seed, block)
     note = note_on(images.mean_iou, block)
     return Intervals(space=images.space, iou=iou, images=len(images), note=note, **found, **options)
 
@@ -199,7 +201,7 @@ def compared(
     draws = [_score(sums, measure) for sums in drawn]
     scores = [float(_score(each.sum(0, keepdims=True), measure)[0]) for each in counts]
     value, low, high = _interval(scores[1] - scores[0], draws[1] - draws[0], level)
-    options: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed, "block": block}
+    options = _options(level, resamples, seed, block)
     options |= {"images": len(first), "note": note_on(first.mean_iou, block), "measure": measure, "names": names}
     return Difference(scores=(scores[0], scores[1]), value=value, low=low, high=high, **options)
 
@@ -278,6 +280,11 @@ def _check(images: int, resamples: int, level: float, block: int) -> None:
         raise ValueError(f"level {level} came; it lies between 0 and 1, such as 0.95")
     if not 1 <= block <= images:
         raise ValueError(f"blocks of {block} images came; they have 1 to {images}")
+
+
+def _options(level: float, resamples: int, seed: int, block: int) -> dict[str, Any]:
+    """Return how was drawn, in numbers that JSON takes."""
+    return {"level": float(level), "resamples": int(resamples), "seed": int(seed), "block": int(block)}
 
 
 def _points(value: float) -> str:

@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atrous.contract import IGNORE, LabelSpace
-from atrous.evaluation.figures import figure, mean_known, means_known, percent, plain
+from atrous.evaluation.figures import figure, mean_known, means_known, one_space, percent, plain
 
 DEFINITION = (
     "mean over classes of the mean over images of 2PR / (P + R), in images whose truth or prediction has the class; "
     "P is the share of the predicted region's contour within the tolerance of the true one's, R the other way round; "
+    "the tolerance is 0.75 % of the image's diagonal, at least a pixel; "
     "a contour is the pixels of a region beside another class; ignored pixels are left out and make no contour"
 )
 SHARE = 0.0075
@@ -50,8 +51,12 @@ class BoundaryScores:
         return cls(space=space, values=boundary_f(truth, labels, len(space))[None])
 
     def __add__(self, other: BoundaryScores) -> BoundaryScores:
-        """Return the scores of the images of both."""
-        return BoundaryScores(space=self.space, values=np.concatenate([self.values, other.values]))
+        """Return the scores of the images of both.
+
+        Raises `ValueError` where their classes differ.
+        """
+        space = one_space(self.space, other.space)
+        return BoundaryScores(space=space, values=np.concatenate([self.values, other.values]))
 
     @property
     def precision(self) -> NDArray[np.float64]:
@@ -178,6 +183,6 @@ def check_classes(truth: NDArray[Any], predicted: NDArray[Any], classes: int) ->
     if truth.shape != predicted.shape:
         raise ValueError(f"truth is {truth.shape} and predicted {predicted.shape}; give both the same size")
     for name, labels in (("truth", truth), ("predicted", predicted)):
-        outside = labels[(truth != IGNORE) & (labels >= classes)]
+        outside = labels[(truth != IGNORE) & ((labels >= classes) | (labels < 0))]
         if outside.size:
             raise ValueError(f"{name} has label {outside.min()}; {classes} classes are 0..{classes - 1}")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from atrous.contract import IGNORE, LabelSpace
 from atrous.evaluation.boundary import check_labels
-from atrous.evaluation.figures import figure, mean_known, percent, plain, shares
+from atrous.evaluation.figures import figure, mean_known, one_space, percent, plain, shares
 
 DIAGONAL_SHARE = 0.02
 """How far inside a contour its pixels lie, as a share of the image's diagonal."""
@@ -76,12 +76,12 @@ class BoundaryIoU:
     def __add__(self, other: BoundaryIoU) -> BoundaryIoU:
         """Return the score of the images of both.
 
-        Raises `ValueError` where their shares of the diagonal differ.
+        Raises `ValueError` where their classes or their shares of the diagonal differ.
         """
         if self.share != other.share:
             raise ValueError(f"shares {self.share} and {other.share} came; scores of the same share are added")
-        counts = self.counts + other.counts
-        return BoundaryIoU(space=self.space, share=self.share, counts=counts, images=self.images + other.images)
+        space, counts = one_space(self.space, other.space), self.counts + other.counts
+        return BoundaryIoU(space=space, share=self.share, counts=counts, images=self.images + other.images)
 
     @property
     def iou(self) -> NDArray[np.float64]:

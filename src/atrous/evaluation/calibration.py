@@ -48,7 +48,7 @@ class Calibration:
     def of(cls, truth: NDArray[np.uint8], probabilities: NDArray[Any], *, bins: int = BINS) -> Calibration:
         """Return the calibration of one image or volume.
 
-        `truth` is uint8 of any shape, 255 where ignored, and `probabilities` (classes, *shape) floating point, which
+        `truth` is uint8 of any shape, 255 where ignored, and `probabilities` `(classes, *shape)` floating point, which
         sum to 1 over the classes, within 0.01.
 
         Raises `ValueError` for other arrays, values that are no such probabilities where the truth is counted, and
@@ -189,7 +189,9 @@ def _check(truth: NDArray[Any], probabilities: NDArray[Any], bins: int) -> None:
 
 
 def _check_probabilities(given: NDArray[np.float64]) -> None:
-    if given.size and not (np.abs(given.sum(0) - 1) <= _TOLERANCE).all():  # NaN is not within it either
+    with np.errstate(invalid="ignore"):
+        sums = given.sum(0)
+    if not (np.abs(sums - 1) <= _TOLERANCE).all():  # NaN is not within it either
         raise ValueError(
             "probabilities of some pixel do not sum to 1; give those of the classes, after the softmax and not NaN"
         )

@@ -77,6 +77,6 @@ def frames_note(names: Sequence[str], block: int) -> str | None:
     if block > 1 or not frames:
         return None
     return (
-        "The images are numbered one after the other, and drawn as if they were independent. Where they are frames of a "
-        "clip or slices of a volume the interval is too narrow: --block N draws N neighbours together."
+        "The images are numbered one after the other, and drawn as if they were independent. Where they are frames of "
+        "a clip or slices of a volume the interval is too narrow: --block N draws N neighbours together."
     )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from atrous.contract import IGNORE, LabelSpace
 from atrous.evaluation.boundary import check_classes
-from atrous.evaluation.figures import mean_known, means_known, plain
+from atrous.evaluation.figures import mean_known, means_known, one_space, plain
 from atrous.evaluation.nearest import distances_to
 
 DISTANCE_DEFINITIONS = {
@@ -88,15 +88,16 @@ class Distances:
     def __add__(self, other: Distances) -> Distances:
         """Return the distances of the images of both.
 
-        Raises `ValueError` where their units differ.
+        Raises `ValueError` where their classes or their units differ.
         """
+        space = one_space(self.space, other.space)
         if self.unit != other.unit:
             raise ValueError(f"distances in {self.unit} and in {other.unit} came; those of one unit are added")
         values, present = (
             np.concatenate([getattr(self, name), getattr(other, name)]) for name in ("values", "present")
         )
         volumes = self.volumes + other.volumes
-        return Distances(space=self.space, values=values, present=present, unit=self.unit, volumes=volumes)
+        return Distances(space=space, values=values, present=present, unit=self.unit, volumes=volumes)
 
     @property
     def hausdorff95(self) -> NDArray[np.float64]:

@@ -82,8 +82,8 @@ class Evaluation:
         `probabilities` (classes, h, w). `instances` (h, w) numbers the true objects, `spacing` and `unit` are those of
         `Distances.of`. `previous` is the frame before in a sequence, None for the first, and `image` this frame's.
 
-        Raises `ValueError` for unknown measures, calibration without probabilities, Rand or warping error of other
-        than two classes, and what each measure refuses.
+        Raises `ValueError` for unknown measures, calibration without probabilities of its classes, Rand or warping
+        error of other than two classes, and what each measure refuses.
         """
         _check(measures, space, probabilities)
         scores, frame = Scores.of(truth, labels, space), Frame(labels, truth, image)
@@ -162,6 +162,8 @@ def _check(measures: Collection[str], space: LabelSpace, probabilities: NDArray[
         raise ValueError(f"measure {unknown[0]!r} came; there are {', '.join(MEASURES)}")
     if "calibration" in measures and probabilities is None:
         raise ValueError("calibration came without probabilities; give those of the network, or leave it out")
+    if "calibration" in measures and probabilities is not None and len(probabilities) != len(space):
+        raise ValueError(f"probabilities of {len(probabilities)} classes came; the data has {len(space)}")
     if len(space) != 2 and (needy := sorted({"rand", "warping"} & set(measures))):
         raise ValueError(
             f"{' and '.join(needy)} came with {len(space)} classes; membranes that part cells are two classes"

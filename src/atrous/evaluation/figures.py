@@ -8,6 +8,8 @@ from typing import Any, Protocol, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from atrous.contract import LabelSpace
+
 
 class Addable(Protocol):
     """What `+` puts together: every measure of images."""
@@ -43,6 +45,16 @@ def joined(measures: Iterable[M]) -> M:
     while sums:
         total = sums.pop()[1] + total
     return total
+
+
+def one_space(first: LabelSpace, second: LabelSpace) -> LabelSpace:
+    """Return the classes of two measures that are added, which are the same.
+
+    Raises `ValueError` where their names differ.
+    """
+    if first.names != second.names:
+        raise ValueError(f"classes {first.names} and {second.names} came; measures of the same classes are added")
+    return first
 
 
 def shares(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:

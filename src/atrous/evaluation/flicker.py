@@ -12,14 +12,17 @@ from atrous.contract import IGNORE
 from atrous.evaluation.figures import figure, plain
 from atrous.evaluation.overlaps import check_sizes
 
+TOLERANCE = 8.0
+"""How far a stored value may move in a pixel that hardly changes; of 8 bits about 3 %."""
+
 FLICKER_DEFINITIONS = {
     "flicker": "share of the pixels with the same true class in both frames whose predicted class differs",
     "still_flicker": "share of the pixels whose image hardly changes whose predicted class differs",
     "changed": "share of all pixels whose predicted class differs",
     "truth_changed": "share of the pixels counted in both frames whose true class differs, for comparison",
     "protocol": "pixels at the same place in consecutive frames, nothing is tracked; sums over all pairs of frames; an "
-    "image hardly changes where no channel does by more than the tolerance in stored values; ignored pixels of either "
-    "frame are left out of what needs the truth",
+    f"image hardly changes where no channel does by more than {TOLERANCE:g} stored values, or the tolerance that was "
+    "given; ignored pixels of either frame are left out of what needs the truth",
 }
 _HEADINGS = (
     ("flicker", "flicker"),
@@ -27,8 +30,6 @@ _HEADINGS = (
     ("labels changed", "changed"),
     ("truth changed", "truth_changed"),
 )
-TOLERANCE = 8.0
-"""How far a stored value may move in a pixel that hardly changes; of 8 bits about 3 %."""
 
 
 class Frame(NamedTuple):

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atrous.contract import IGNORE, LabelSpace
-from atrous.evaluation.figures import figure, mean_known, percent, plain, shares
+from atrous.evaluation.boundary import check_classes
+from atrous.evaluation.figures import figure, mean_known, one_space, percent, plain, shares
 from atrous.evaluation.matching import THRESHOLDS, matching
 from atrous.evaluation.overlaps import check_sizes, regions
 
@@ -27,7 +28,8 @@ OBJECT_DEFINITIONS = {
     "protocol": "counts summed over the set; a found object is a region of a class, connected at sides and corners; a "
     "true one is numbered in the data, else such a region; the first class has none; TP: pairs whose IoU is above the "
     "threshold, of which an object has one at most; FP: other found objects, FN: other true ones; ignored pixels are "
-    "left out of the IoU, and found objects of which they are more than the threshold's share are no FP",
+    "left out of the IoU, and found objects of which they are more than the threshold's share are no FP; "
+    "means over the classes that have an object, true or found",
 }
 _HEADINGS = (("F1 of objects", "f1"), ("mean F1 of objects", "mean_f1"), ("aggregated Jaccard", "aji"))
 _COLUMNS = ("f1", "mean_f1", "precision", "recall", "aji")
@@ -73,9 +75,11 @@ class ObjectScores:
         objects, 0 for none; without it they are the connected regions of `truth`. Pixels of a class that are in no
         object, such as a crowd, are ignored for it. Found objects of fewer than `minimum` pixels are left out.
 
-        Raises `ValueError` for arrays that are not (h, w) integers of one size.
+        Raises `ValueError` for arrays that are not (h, w) integers of one size, and for truth or labels that are no
+        class where the truth is counted.
         """
         check_sizes(truth=truth, labels=labels, **({} if instances is None else {"instances": instances}))
+        check_classes(truth, labels, len(space))
         counts = np.zeros((len(space) - 1, len(THRESHOLDS), 3), np.int64)
         jaccard = np.zeros((len(space) - 1, 2), np.int64)
         for index in range(1, len(space)):
@@ -88,9 +92,12 @@ class ObjectScores:
         return cls(space=space, counts=counts, jaccard=jaccard, images=1)
 
     def __add__(self, other: ObjectScores) -> ObjectScores:
-        """Return the scores of the images of both."""
+        """Return the scores of the images of both.
+
+        Raises `ValueError` where their classes differ.
+        """
         return ObjectScores(
-            space=self.space,
+            space=one_space(self.space, other.space),
             counts=self.counts + other.counts,
             jaccard=self.jaccard + other.jaccard,
             images=self.images + other.images,
@@ -160,4 +167,4 @@ class ObjectScores:
             matched, false, missed = self.counts[index, 0].tolist()
             shares = "    ".join(percent(value) for value in values)
             lines.append(f"{name:<{width}}   {shares}{matched + missed:10,}{matched + false:10,}")
-        return "\n".join(lines)
+        return "\n".join([*lines, "", *(f"{name}: {OBJECT_DEFINITIONS[name]}" for name in ("precision", "recall"))])

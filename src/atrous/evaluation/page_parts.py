@@ -36,7 +36,11 @@ dt { font-weight: 600; } dd { margin: 0 0 .4rem 1rem; } .legend span { margin-ri
 .facts th { text-align: left; } .facts td, .wide .facts td { overflow-wrap: anywhere; white-space: normal; }
 .facts td:first-child, .wide .facts td:first-child { overflow-wrap: normal; }
 .up { color: var(--good); } .down { color: var(--bad); }
-@media print { .wide { overflow: visible; } h2, h3 { break-after: avoid; } body { max-width: none; margin: 0; } }
+@media print {
+  .wide { overflow: visible; } h2, h3 { break-after: avoid; } body { max-width: none; margin: 0; }
+  tr, figure, .chart { break-inside: avoid; } .wide table.matrix { font-size: .55rem; }
+  .matrix th, .matrix td { min-width: 0; padding: .1rem .12rem; } .matrix small { font-size: .45rem; }
+}
 """
 _READABLE = 24
 _CONFUSIONS = 25

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from atrous._core import confusion
 from atrous.contract import AtrousError, LabelSpace
-from atrous.evaluation.figures import figure, mean_known, means_known, plain, shares
+from atrous.evaluation.figures import figure, mean_known, means_known, one_space, plain, shares
 
 PER_IMAGE_DEFINITIONS = {
     "mean_iou": "mean over images of the mean IoU of each, over the classes in its truth or its prediction",
@@ -72,9 +72,13 @@ class PerImage:
             ) from error
 
     def __add__(self, other: PerImage) -> PerImage:
-        """Return the counts of the images of both."""
+        """Return the counts of the images of both.
+
+        Raises `ValueError` where their classes differ.
+        """
+        space = one_space(self.space, other.space)
         counts = np.concatenate([self.counts, other.counts])
-        return PerImage(space=self.space, names=self.names + other.names, counts=counts)
+        return PerImage(space=space, names=self.names + other.names, counts=counts)
 
     def __len__(self) -> int:
         """How many images there are."""

@@ -66,8 +66,10 @@ class RandScores:
         check_sizes(truth=truth, labels=labels)
         counted = truth != IGNORE
         for name, given in (("truth", truth[counted]), ("labels", labels[counted])):
-            if given.max(initial=0) > 1:
-                raise ValueError(f"{name} has class {given.max()}; membranes are 0 and cells 1, and there is no other")
+            if given.size and not 0 <= given.min() <= given.max() <= 1:
+                raise ValueError(
+                    f"{name} has class {given.max() if given.max() > 1 else given.min()}; membranes are 0 and cells 1, and there is no other"
+                )
         cells = regions(truth == 1, connectivity=4), grown(regions(labels == 1, connectivity=4))
         common, true, found = rand_sums(*cells)
         wrong = int(np.count_nonzero((truth != labels) & counted))

@@ -28,8 +28,8 @@ class Report:
     """Every measure of a set, and `about`: the model, the data, the split, the settings and the versions.
 
     `resamples` is how many bootstrap samples the intervals are of, `block` how many neighbouring images are drawn
-    together, `void` whether the means with void as false positive are printed too. `sizes`, `gallery` and `curves` (the lines of the run's log) are for the page, None and empty where
-    they were not asked for.
+    together, `void` whether the means with void as false positive are printed too. `sizes`, `gallery` and `curves` (the
+    lines of the run's log) are for the page, None and empty where they were not asked for.
     """
 
     evaluation: Evaluation
@@ -50,6 +50,11 @@ class Report:
     def per_image(self) -> PerImage:
         """The counts of every image."""
         return self.evaluation.per_image
+
+    @property
+    def mean_iou(self) -> float:
+        """The mean IoU, 0..1, as `scores` has it."""
+        return self.scores.mean_iou
 
     @property
     def name(self) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from atrous._core import confusion
 from atrous.contract import IGNORE, LabelSpace
-from atrous.evaluation.figures import figure, mean_known, percent, plain, shares
+from atrous.evaluation.figures import figure, mean_known, one_space, percent, plain, shares
 
 DEFINITIONS = {
     "mean_iou": "mean over the classes in the ground truth of n_ii / (t_i + sum_j n_ji - n_ii)",
@@ -23,6 +23,8 @@ DEFINITIONS = {
     "foreground_mean_accuracy": "mean accuracy without the first class, which is the background",
     "mean_iou_with_void": "mean IoU where v_i ignored pixels predicted as class i count as false positives: "
     "n_ii / (t_i + sum_j n_ji + v_i - n_ii); the convention of SegNet's and ESPNet's CamVid figures",
+    "mean_iou_with_absent": "mean IoU in which a class that the ground truth lacks and the prediction has counts as 0; "
+    "the convention of Cityscapes' program",
     "iou": "n_ii / (t_i + sum_j n_ji - n_ii)",
     "dice": "2 n_ii / (t_i + sum_j n_ji), the F1 of pixels",
     "precision": "n_ii / sum_j n_ji",
@@ -46,6 +48,8 @@ _FOREGROUND = (
     ("foreground mean Dice", "foreground_mean_dice"),
     ("foreground accuracy", "foreground_mean_accuracy"),
 )
+_ABSENT = (("mean IoU, absent wrong", "mean_iou_with_absent"),)
+_SHARE = "share of pixels: t_i / sum_k t_k"
 _VOID = (("mean IoU, void wrong", "mean_iou_with_void"),)
 
 
@@ -90,10 +94,14 @@ class Scores:
         return cls(space=space, confusion=matrix, images=1, void=void, background=background)
 
     def __add__(self, other: Scores) -> Scores:
-        """Return the scores of the images of both; void is counted where both have counted it."""
+        """Return the scores of the images of both; void is counted where both have counted it.
+
+        Raises `ValueError` where their classes differ.
+        """
+        space = one_space(self.space, other.space)
         void = None if self.void is None or other.void is None else self.void + other.void
         return Scores(
-            space=self.space,
+            space=space,
             confusion=self.confusion + other.confusion,
             images=self.images + other.images,
             void=void,
@@ -173,6 +181,11 @@ class Scores:
         return mean_known(self.iou_with_void)
 
     @property
+    def mean_iou_with_absent(self) -> float:
+        """The mean of `iou` over the classes in the ground truth or the prediction: 0 for those in the latter only."""
+        return mean_known(np.where((self.truth == 0) & (self.predicted > 0), 0, self.iou))
+
+    @property
     def has_background(self) -> bool:
         """Whether the first class is the background: what `background` says, else whether its name does."""
         named = len(self.space) > 1 and self.space.names[0].strip().casefold() in BACKGROUNDS
@@ -200,7 +213,10 @@ class Scores:
         """
         void = {} if self.void is None else {"void": self.void.tolist()}
         return {
-            **{field: plain(getattr(self, field)) for _, field in self._figures(void=self.void is not None)},
+            **{
+                field: plain(getattr(self, field))
+                for _, field in self._figures(void=self.void is not None, absent=True)
+            },
             "images": self.images,
             "classes": [self._class(index) for index in range(len(self.space))],
             "confusion": self.confusion.tolist(),
@@ -212,8 +228,10 @@ class Scores:
         """Return the scores in per cent, each mean beside its definition, then a line per class; mean IoU is first.
 
         With `void` the mean IoU of the other convention is there too, in which ignored pixels are false positives.
+        That in which absent classes count is there where the prediction has a class that the ground truth lacks.
         """
-        lines = [figure(title, getattr(self, field), DEFINITIONS[field]) for title, field in self._figures(void=void)]
+        shown = self._figures(void=void, absent=bool(((self.truth == 0) & (self.predicted > 0)).any()))
+        lines = [figure(title, getattr(self, field), DEFINITIONS[field]) for title, field in shown]
         lines += [f"({self.images} images; {DEFINITIONS['protocol']})", ""]
         columns = ("iou", "dice", "precision", "recall")
         width = max(5, *(len(name) for name in self.space.names))
@@ -222,14 +240,15 @@ class Scores:
             iou, dice, precision, recall = (percent(getattr(self, field)[index]) for field in columns)
             share = percent(self.truth[index] / max(1, self.truth.sum()))
             lines.append(f"{name:<{width}}   {iou}   {dice}     {precision}   {recall}           {share}")
-        return "\n".join([*lines, "", *(f"{field}: {DEFINITIONS[field]}" for field in columns)])
+        return "\n".join([*lines, "", *(f"{field}: {DEFINITIONS[field]}" for field in columns), _SHARE])
 
     def _iou(self, void: NDArray[np.int64]) -> NDArray[np.float64]:
         found, truth = np.diag(self.confusion), self.truth
         return np.where(truth > 0, shares(found, truth + self.predicted + void - found), np.nan)
 
-    def _figures(self, *, void: bool) -> tuple[tuple[str, str], ...]:
-        return _HEADINGS + (_FOREGROUND if self.has_background else ()) + (_VOID if void else ())
+    def _figures(self, *, void: bool, absent: bool) -> tuple[tuple[str, str], ...]:
+        foreground = _FOREGROUND if self.has_background else ()
+        return _HEADINGS + foreground + (_VOID if void else ()) + (_ABSENT if absent else ())
 
     def _class(self, index: int) -> dict[str, Any]:
         fields = ("iou", "dice", "precision", "recall", "accuracy", *(() if self.void is None else ("iou_with_void",)))

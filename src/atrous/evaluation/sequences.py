@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 
 _NUMBERED = re.compile(r"(.*?)(\d+)(\D*)")
 
@@ -20,7 +21,7 @@ def numbered_on(names: Sequence[str]) -> tuple[bool, ...]:
     >>> numbered_on(["2007_000027", "2007_000032", "2007_000123"])
     (False, False, False)
     """
-    rises = [_rise(before, name) for before, name in zip(names, names[1:], strict=False)]
+    rises = [_rise(before, name) for before, name in pairwise(names)]
     usual, often = Counter(rise for rise in rises if rise > 0).most_common(1)[0] if any(rises) else (0, 0)
     if 2 * often <= len(rises):
         return (False,) * len(names)
@@ -34,7 +35,7 @@ def in_one_folder(names: Sequence[str]) -> tuple[bool, ...]:
     (False, True, False)
     """
     folders = [name.rpartition("/")[0] for name in names]
-    return (False, *(one == other for one, other in zip(folders, folders[1:], strict=False)))[: len(names)]
+    return (False, *(one == other for one, other in pairwise(folders)))[: len(names)]
 
 
 def _rise(before: str, name: str) -> int:

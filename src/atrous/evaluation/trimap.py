@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from atrous.contract import IGNORE, LabelSpace
 from atrous.evaluation.boundary import check_labels, edges_of
-from atrous.evaluation.figures import percent, plain
+from atrous.evaluation.figures import one_space, percent, plain
 from atrous.evaluation.scores import Scores
 
 Around = Literal["classes", "void"]
@@ -66,10 +66,11 @@ class TrimapScores:
         """Return the scores of one image; `truth` and `labels` are (h, w) uint8, 255 where the truth is ignored.
 
         Raises `ValueError` for other arrays, labels that are no class where the truth is counted, widths that are not
-        positive and ascending, and an unknown `around`.
+        positive, finite and ascending, and an unknown `around`.
         """
         check_labels(truth, labels, len(space))
-        if not widths or any(after <= before for before, after in zip((0, *widths), widths, strict=False)):
+        widths = tuple(np.asarray(widths).tolist())  # JSON takes no numbers of NumPy
+        if not widths or not all(before < after < np.inf for before, after in zip((0, *widths), widths, strict=False)):
             raise ValueError(f"widths {widths} came; they are pixels above 0, each larger than the one before")
         if around not in ("classes", "void"):
             raise ValueError(f'around is {around!r}; bands lie around "classes" or "void"')
@@ -80,12 +81,12 @@ class TrimapScores:
         counts = np.bincount(numbers, minlength=len(widths) * classes * classes)
         matrices = counts.reshape(len(widths), classes, classes).cumsum(0).astype(np.int64)
         counted = int(np.count_nonzero(truth != IGNORE))
-        return cls(space=space, widths=tuple(widths), around=around, confusion=matrices, counted=counted, images=1)
+        return cls(space=space, widths=widths, around=around, confusion=matrices, counted=counted, images=1)
 
     def __add__(self, other: TrimapScores) -> TrimapScores:
         """Return the scores of the images of both.
 
-        Raises `ValueError` where their bands differ.
+        Raises `ValueError` where their classes or their bands differ.
         """
         if (self.widths, self.around) != (other.widths, other.around):
             raise ValueError(
@@ -93,7 +94,7 @@ class TrimapScores:
                 "the same bands are added"
             )
         return TrimapScores(
-            space=self.space,
+            space=one_space(self.space, other.space),
             widths=self.widths,
             around=self.around,
             confusion=self.confusion + other.confusion,

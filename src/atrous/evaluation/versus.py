@@ -160,7 +160,13 @@ class Versus:
             ends = None if difference is None else (difference.low, difference.high)
             name = key.replace("_", " ").replace("iou", "IoU")
             lines.append(f"{name:<{width}}{_row(value, second[key], ends)}   {DEFINITIONS[key]}")
-        lines += ["", self.sentence, *([self.note] if self.note else []), "", f"{'class (IoU)':<{width}}    first   second   change   interval"]
+        lines += [
+            "",
+            self.sentence,
+            *([self.note] if self.note else []),
+            "",
+            f"{'class (IoU)':<{width}}    first   second   change   interval",
+        ]
         for row in self.classes:
             ends = None if row["low"] is None else (row["low"], row["high"])
             first_iou, second_iou = (float("nan") if row[key] is None else row[key] for key in ("first", "second"))

@@ -161,7 +161,10 @@ def _figures(part: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> 
         scale, digits = (1, 3) if key in _LENGTHS or part == "calibration" else (100, 2)
         values = [f"{scale * value:.{digits}f}" for value in (one, two)]
         change = f"{scale * (two - one):+.{digits}f}"
-        title = f"{titled(part)}: {titled(key)}"
+        units = [side.get("unit") if key in _LENGTHS else None for side in (first, second)]
+        if units[0] != units[1]:
+            continue  # lengths in millimetres and in pixels have no difference
+        title = f"{titled(part)}: {titled(key)}" + (f", {units[0]}" if units[0] else "")
         yield cells([title, *values, change, words])
 
 

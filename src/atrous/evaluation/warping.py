@@ -62,7 +62,9 @@ class WarpingScores:
         counted = truth != IGNORE
         for name, given in (("truth", truth[counted]), ("labels", labels[counted])):
             if given.size and not 0 <= given.min() <= given.max() <= 1:
-                raise ValueError(f"{name} has class {given.max()}; membranes are 0 and cells 1, and there is no other")
+                raise ValueError(
+                    f"{name} has class {given.max() if given.max() > 1 else given.min()}; membranes are 0 and cells 1, and there is no other"
+                )
         target = (labels == 1) & counted
         differ = warped((truth == 1), target) ^ target
         wrong = ((truth == 1) ^ target) & counted

@@ -54,7 +54,7 @@ def described(config: Mapping[str, Any], segmenter: Segmenter, precision: str, o
 
 
 def compared(metadata: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the metadata with what the comparison found: `facts` are its `differences` and its `tolerance`."""
+    """Return the metadata with what the comparison found: `facts` such as `differences` and `tolerance`."""
     return {**metadata, "export": {**metadata["export"], **facts}}
 
 

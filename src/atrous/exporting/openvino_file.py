@@ -18,15 +18,16 @@ from atrous.exporting.graph import Graph, on_host, traced
 from atrous.exporting.onnx_file import onnx_model, write_onnx
 from atrous.models import Segmenter
 from atrous.prediction.exported import ENTRY
-from atrous.prediction.openvino_runtime import open_openvino, openvino_module
+from atrous.prediction.openvino_runtime import open_openvino, openvino_module, weights_digest
 
 
 def export_openvino(segmenter: Segmenter, config: Mapping[str, Any], path: str | Path) -> Exported:
     """Write `segmenter` as PATH.xml and PATH.bin, and compare what OpenVINO makes of them with torch first.
 
     Input, outputs and what the file carries are those of `export_onnx`; the settings stand in the `rt_info` entry
-    `atrous`. It is compared in float32: without being told OpenVINO computes in bfloat16 where the processor has it,
-    which no exporter can vouch for.
+    `atrous`, and with them the hash of the .bin: an .xml beside the .bin of another export is refused. It is compared
+    in float32: without being told OpenVINO computes in bfloat16 where the processor has it, which no exporter can vouch
+    for.
 
     Raises `AtrousError` where the network lies further from torch than `TOLERANCES` allow (nothing is written then),
     the files cannot be written, or onnx or OpenVINO is not installed; `ValueError` for a name that does not end in
@@ -45,7 +46,12 @@ def export_openvino(segmenter: Segmenter, config: Mapping[str, Any], path: str |
         _write(openvino, model, metadata, trial)
         scorer = open_openvino(trial, precision="f32")
         differences = check_agreement(segmenter, scorer.compute, tolerance, path=path)
-        metadata = compared(metadata, {"differences": asdict(differences), "tolerance": asdict(tolerance)})
+        facts = {
+            "differences": asdict(differences),
+            "tolerance": asdict(tolerance),
+            "bin_sha256": weights_digest(trial),
+        }
+        metadata = compared(metadata, facts)
         _write(openvino, model, metadata, trial)
         shutil.copyfile(trial.with_suffix(".bin"), weights)
         shutil.copyfile(trial, graph)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +26,9 @@ Frame = NDArray[np.uint8]
 
 USUAL_RATE = 25.0
 _FASTEST = 1000.0
+_ROOM = 1 << 16
+"""Bytes that must be free on a disk for the next frame: OpenCV goes on, and says nothing, where there are none."""
+
 _CODECS = ("mp4v", "avc1", "vp09")
 _EBML, _SEGMENT = b"\x1aE\xdf\xa3", b"\x18S\x80g"
 
@@ -156,8 +161,8 @@ def written_film(path: Path, rate: float) -> Iterator[Callable[[Frame], None]]:
     Sides are made even, as the codecs want them, by repeating the last row or column; a frame of another size than the
     first is scaled to it.
 
-    Raises `AtrousError` where no codec is there, and where the file does not open again with as many frames: OpenCV
-    does not tell of a full disk.
+    Raises `AtrousError` where no codec is there, where the disk fills up, and where the file does not open again with
+    as many frames: OpenCV does not tell of what it could not write.
     """
     with atomic(path) as temporary:
         writer: cv2.VideoWriter | None = None
@@ -171,6 +176,8 @@ def written_film(path: Path, rate: float) -> Iterator[Callable[[Frame], None]]:
                 writer = _writer(path, temporary, rate, size)
             if picture.shape[1::-1] != size:
                 picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+            if shutil.disk_usage(temporary.parent).free < _ROOM:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             writer.write(np.ascontiguousarray(picture[..., ::-1]))
             count += 1
 

@@ -22,6 +22,7 @@ from atrous.prediction.sources import Source
 from atrous.prediction.wanted import Progress, Wanted
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 _LARGE = 1 << 24
 """Pixels of a decoded image above which it is scored in blocks."""
 
@@ -59,12 +60,17 @@ class Outcome:
 
 
 def each_predicted(
-    scorer: Scorer, sources: Sequence[Source], space: LabelSpace, *, probabilities: bool = False
+    scorer: Scorer,
+    sources: Sequence[Source],
+    space: LabelSpace,
+    *,
+    probabilities: bool = False,
+    max_pixels: int = MAX_PIXELS,
 ) -> Iterator[Prediction]:
     """Yield the prediction of every image in order; one that cannot be read or scored is logged and left out."""
-    for source, sample in ahead(sources, read_source):
+    for source, sample in ahead(sources, _tried(partial(read_source, max_pixels=max_pixels))):
         try:
-            if isinstance(sample, AtrousError):
+            if isinstance(sample, Exception):
                 raise sample
             found = predicted(scorer, sample, space, probabilities=probabilities)
         except BAD as error:
@@ -99,7 +105,7 @@ def predict_into(
     count, threads = (4, 2) if wanted.max_memory is None else (0, 1)
     with ThreadPoolExecutor(threads) as pool:
         start = partial(_started, pool=pool, scorer=scorer, space=space, out=out, wanted=wanted, progress=inner)
-        samples = ahead(left, partial(_read, wanted=wanted), count=count, threads=threads)
+        samples = ahead(left, _tried(partial(_read, wanted=wanted)), count=count, threads=threads)
         started = ((source, start(source, sample)) for source, sample in samples)
         for done, (source, files) in enumerate(_later(started, count), skipped + 1):
             try:
@@ -158,7 +164,7 @@ def refusal(source: Source, error: Exception) -> str:
 
 def _started(
     source: Source,
-    sample: Sample | AtrousError | None,
+    sample: Sample | Exception | None,
     *,
     pool: ThreadPoolExecutor,
     scorer: Scorer,
@@ -169,7 +175,7 @@ def _started(
 ) -> Callable[[], list[Path]]:
     """Predict a source, and return what gives its files once they are written, or raises what is wrong with it."""
     try:
-        if isinstance(sample, AtrousError):
+        if isinstance(sample, Exception):
             raise sample
         if sample is None:
             files = _predict_file(source, scorer, space, out, wanted, progress)
@@ -192,6 +198,18 @@ def _later(items: Iterable[Item], count: int) -> Iterator[Item]:
 
 def _raise(error: Exception) -> list[Path]:
     raise error
+
+
+def _tried(read: Callable[[Source], Result]) -> Callable[[Source], Result | Exception]:
+    """Return a function that returns, in place of raising it, what is wrong with a source or its size."""
+
+    def tried(source: Source) -> Result | Exception:
+        try:
+            return read(source)
+        except BAD as error:
+            return error
+
+    return tried
 
 
 def _read(source: Source, *, wanted: Wanted) -> Sample | None:

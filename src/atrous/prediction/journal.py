@@ -22,6 +22,9 @@ from atrous.prediction.sources import Source
 from atrous.prediction.wanted import KINDS
 
 JOURNAL = "predictions.jsonl"
+State = tuple[int | None, int | None]
+"""The size of a source, and when it last changed in ns; None of what is no file."""
+
 _TEMPORARY = re.compile(r"\..*-[0-9a-f]{32}(\.[^/]*)?")
 
 
@@ -32,7 +35,7 @@ class Places:
     `state` is the size of a source and when it last changed, `there` says if a result is, `remove` takes one away.
     """
 
-    state: Callable[[Source], tuple[int | None, int | None]]
+    state: Callable[[Source], State]
     there: Callable[[str], bool]
     remove: Callable[[str], None]
 
@@ -42,7 +45,7 @@ class Places:
         return cls(state=state_of, there=lambda file: (out / file).exists(), remove=lambda file: _remove(out, file))
 
 
-def state_of(source: Source) -> tuple[int | None, int | None]:
+def state_of(source: Source) -> State:
     """Return the size of all files of a source, and when they last changed in ns; None of what is no file."""
     path = source.path
     try:
@@ -61,10 +64,17 @@ class Journal:
     `redone` counts the sources asked for that were finished by another model, with other options, or have changed.
     """
 
-    def __init__(self, file: IO[str], places: Places, *, model: str | None, options: Mapping[str, Any]) -> None:
-        self.file, self.places = file, places
+    def __init__(
+        self, path: Path, file: IO[bytes], places: Places, *, model: str | None, options: Mapping[str, Any]
+    ) -> None:
+        self.path, self.file, self.places = path, file, places
         self.model, self.options = model, json.loads(json.dumps(options))
-        self.records = _records(file)
+        file.seek(0)
+        text = file.read().decode(errors="surrogateescape")
+        self.records = _records(text)
+        self.between = "\n" if text and not text.endswith("\n") else ""  # a killed process may leave half a line
+        self.states: dict[str, State] = {}
+        self.forgotten = False
         self.redone = 0
 
     def finished(self, source: Source) -> bool:
@@ -72,8 +82,10 @@ class Journal:
 
         A model without a hash, as a function is, may be another one under the same name: nothing of it is finished.
         """
+        # As it is before it is read: a source that changes while it is predicted must be done again.
+        self.states[source.name] = self.places.state(source)
         record = self.records.get(source.name)
-        if record is None:
+        if record is None or self.forgotten:
             return False
         same = self.model is not None and all(record.get(key) == value for key, value in self._key(source).items())
         if same and all(self.places.there(file) for file in record["files"]):
@@ -83,21 +95,31 @@ class Journal:
 
     def forget(self) -> None:
         """Take nothing for finished: all is done again."""
-        self.records.clear()
+        self.forgotten = True
 
     def note(self, source: Source, files: Sequence[str]) -> None:
-        """Write that a source is finished, and which files below the output folder it came to."""
+        """Write that a source is finished, and which files below the output folder it came to.
+
+        It is finished as it was when `finished` was asked. Raises `AtrousError` where the disk refuses.
+        """
         record = {"name": source.name, **self._key(source), "files": list(files)}
         before = self.records.get(source.name)
         if before is not None and not _alike(before, record):
             for file in set(before["files"]) - set(files):  # else they would pass for results of this model
                 self.places.remove(file)
         self.records[source.name] = record
-        self.file.write(json.dumps(record, ensure_ascii=False) + "\n")
-        self.file.flush()
+        line = self.between + json.dumps(record, ensure_ascii=False) + "\n"
+        try:
+            _append(self.file, line.encode(errors="surrogateescape"))
+            self.between = ""
+        except OSError as error:
+            raise AtrousError(
+                f"{self.path}: could not be written ({error.strerror or error}); free some space, and the same command "
+                "goes on"
+            ) from error
 
     def _key(self, source: Source) -> dict[str, Any]:
-        size, changed = self.places.state(source)
+        size, changed = self.states.get(source.name) or self.places.state(source)
         return {
             "source": str(source.path),
             "size": size,
@@ -122,7 +144,8 @@ def kept(
     with ExitStack() as stack:
         try:
             out.mkdir(parents=True, exist_ok=True)
-            file = stack.enter_context((out / JOURNAL).open("a+", encoding="utf-8", errors="replace"))
+            # Without a buffer, so that nothing is left to be written when the disk is full and the file is closed.
+            file = stack.enter_context((out / JOURNAL).open("ab+", buffering=0))
         except OSError as error:
             raise AtrousError(f"{out}: cannot be written ({error.strerror or error}); choose another --out") from error
         try:
@@ -132,7 +155,7 @@ def kept(
                 f"{out}: another process is predicting into this folder; wait for it, or choose another --out"
             ) from error
         _remove_temporaries(out)
-        yield Journal(file, places or Places.of(out), model=model, options=options)
+        yield Journal(out / JOURNAL, file, places or Places.of(out), model=model, options=options)
 
 
 def _alike(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
@@ -143,14 +166,16 @@ def _alike(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     return first == second
 
 
-def _records(file: IO[str]) -> dict[str, dict[str, Any]]:
-    """Return the last record of every name; a line that a killed process left half-written is ended and passed over."""
-    file.seek(0)
-    text = file.read()
-    if text and not text.endswith("\n"):
-        file.write("\n")
+def _append(file: IO[bytes], data: bytes) -> None:
+    """Write all of the data to a file without a buffer, which may take a part at a time."""
+    while data:
+        data = data[file.write(data) :]
+
+
+def _records(text: str) -> dict[str, dict[str, Any]]:
+    """Return the last record of every name; a line that a killed process left half-written is passed over."""
     records = {}
-    for line in text.splitlines():
+    for line in text.split("\n"):  # names may hold other ends of lines
         try:
             record = json.loads(line)
             if all(isinstance(name, str) for name in record["files"]) and isinstance(record["options"], dict):
@@ -172,7 +197,7 @@ def _remove(out: Path, file: str) -> None:
 
 
 def _remove_temporaries(out: Path) -> None:
-    for kind in KINDS:
-        for path in sorted((out / kind).rglob(".*")):
-            if _TEMPORARY.fullmatch(path.name):
-                _remove(out, path.relative_to(out).as_posix())
+    inside = (path for kind in KINDS for path in sorted((out / kind).rglob(".*")))
+    for path in [*out.glob(".*"), *inside]:
+        if _TEMPORARY.fullmatch(path.name):
+            _remove(out, path.relative_to(out).as_posix())

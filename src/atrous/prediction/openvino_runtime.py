@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from functools import partial
+from hashlib import file_digest
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -19,14 +21,14 @@ Precision = Literal["bf16", "f32"]
 def open_openvino(
     path: str | Path, *, threads: int | None = None, device: str | None = None, precision: Precision | None = None
 ) -> ExportedScorer:
-    """Open an .xml file (with its .bin beside it) that was exported from here, as a scorer of NumPy arrays.
+    """Open an .xml file, with its .bin beside it, that was exported from here, as a scorer of NumPy arrays.
 
     `precision` is what the processor computes in, "bf16" or "f32"; without it OpenVINO takes bfloat16 where the
     processor has instructions for it. Of the three outputs only that which is needed is computed. `device` can only be
     the processor.
 
-    Raises `AtrousError` where the file is missing, damaged or not exported from here, for another device, and where
-    OpenVINO is not installed; `ValueError` for another precision.
+    Raises `AtrousError` where one of the two is missing, damaged, not exported from here or of another export, for
+    another device, and where OpenVINO is not installed; `ValueError` for another precision.
     """
     path = Path(path)
     if device not in (None, "cpu"):
@@ -35,6 +37,7 @@ def open_openvino(
         raise ValueError(f"precision {precision!r} came; bf16, f32 or none is accepted")
     model = _model(path)
     config, values = settings_in(_entry(model), path)
+    _check_weights(path, values)
     check_ends(path, [_name(end) for end in model.inputs], [name for end in model.outputs for name in end.names])
     return ExportedScorer(
         path=path,
@@ -96,6 +99,22 @@ def _model(path: Path) -> Any:
     except RuntimeError as error:
         words = " ".join(str(error).split())[:200]
         raise AtrousError(f"{path}: not a readable OpenVINO network ({words}); export it again") from error
+
+
+def weights_digest(path: Path) -> str:
+    """Return the SHA-256 of the weights beside an .xml file, in hexadecimal: its .bin as a whole."""
+    with path.with_suffix(".bin").open("rb") as opened:
+        return file_digest(opened, "sha256").hexdigest()
+
+
+def _check_weights(path: Path, values: Mapping[str, Any]) -> None:
+    """Raise `AtrousError` where the .bin is not the one written with the .xml: nothing else would tell."""
+    wanted = values.get("export", {}).get("bin_sha256")
+    if wanted is not None and wanted != weights_digest(path):
+        raise AtrousError(
+            f"{path.with_suffix('.bin')}: does not hold the weights of {path.name}: it was changed or is another "
+            "export's; copy both files again, or export again"
+        )
 
 
 def _entry(model: Any) -> str | None:

@@ -48,4 +48,5 @@ def write_polygons(
     """Write what `polygon_collection` returns; raises `AtrousError` as it does, and where the disk refuses."""
     collection = polygon_collection(labels, space, place=place, image=image)
     with atomic(path) as temporary:
-        temporary.write_text(json.dumps(collection, ensure_ascii=False) + "\n", encoding="utf-8")
+        # A name that is no text has a question mark for each such byte, since JSON holds text alone.
+        temporary.write_text(json.dumps(collection, ensure_ascii=False) + "\n", encoding="utf-8", errors="replace")

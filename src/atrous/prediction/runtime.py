@@ -53,9 +53,9 @@ def onnx_metadata(path: Path) -> str | None:
 
 
 def onnxruntime_module() -> Any:
-    """Return the module `onnxruntime`, kept from reporting its use to its makers over the network, as it does by default.
+    """Return the module `onnxruntime`, kept from reporting its use to its makers over the network, as it does else.
 
-    It reads `ORT_DISABLE_TELEMETRY` when it is imported; who sets that to another value is left with it.
+    It reads `ORT_DISABLE_TELEMETRY` when it is imported; who has set that to another value keeps it.
     """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime

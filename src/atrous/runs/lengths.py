@@ -49,7 +49,9 @@ def lengths_of(pairs: Sequence[Pair]) -> Lengths:
     volumes, apart = _volumes(pairs)
     notes = []
     if apart:
-        notes.append(f"distances: the slices of {apart} volumes do not follow one another evenly; each is measured alone")
+        notes.append(
+            f"distances: the slices of {apart} volumes do not follow one another evenly; each is measured alone"
+        )
     if len(units) > 1:
         told = ", ".join(f"{count} in {name or 'pixels'}" for name, count in units.most_common())
         notes.append(f"distances: in pixels, since the images are not of one unit ({told})")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atrous.contract import IGNORE, AtrousError, LabelSpace
-from atrous.data import open_dataset
-from atrous.data.census import MaskCensus, count_mask, in_threads, total_pixels, unpacked
+from atrous.data import Pair, open_dataset
+from atrous.data.census import MaskCensus, count_mask, in_threads
 from atrous.data.images import is_mask_name
 from atrous.data.layouts import cityscapes, recognise
 from atrous.data.pairs import by_key
@@ -24,13 +22,10 @@ from atrous.data.spaces import space_as_wished, work_out_space
 from atrous.data.wishes import wished
 from atrous.evaluation.report import NO_CLASS
 from atrous.runs.datasets import pairs_in
+from atrous.runs.mask_names import matched_names
+from atrous.runs.mask_values import beyond, both_spaces, held_in, number_of
+from atrous.runs.mask_volumes import in_slices, whole_masks
 
-_WORDS = (
-    "masks?|labels?|lbl|gt|gts|groundtruth|ground_truth|annots?|annotations?|segs?|segmentations?|semantic|pred|preds|"
-    "predictions?|predicted|outputs?|out|results?|labelids|trainids|labeltrainids|gtfine|gtcoarse|leftimg8bit"
-)
-_ENDING = re.compile(rf"[ _.-]({_WORDS})$")
-_BEGINNING = re.compile(rf"^({_WORDS})[ _.-]")
 _OF_MASKS_ALONE = ("side-by-side",)
 """Layouts that a folder of masks alone may look like: a.png and a_gt.png are two masks there."""
 _IDS, _TRAIN_IDS = "_labelids", "_labeltrainids"
@@ -78,15 +73,15 @@ def mask_folders(
     predictions: Path,
     labels: Path,
     *,
-    split: str = "val",
+    split: str | None = None,
     classes: Sequence[str] | None = None,
     ignore: int | tuple[int, int, int] | None = None,
 ) -> MaskFolders:
     """Pair the masks below two folders and work out what they hold; all of them are read once.
 
     Names are compared below their folders without suffix, then without endings such as `_mask`, `_pred` or
-    `_gtFine_labelIds`, then without folders. `labels` may also be a dataset, of which `split` is taken; the classes
-    then are its own. Else they are what `classes.json` beside the masks says, or `classes` in the order of the values,
+    `_gtFine_labelIds`, then without folders. `labels` may also be a dataset, of which `split` is taken, "val"
+    for None; the classes then are its own. Else they are what `classes.json` beside the masks says, or `classes` in the order of the values,
     or what the masks hold. Predictions may hold the same values, or the indices 0, 1, 2 of the classes.
 
     Raises `AtrousError` for folders that are missing or hold no masks, labels without prediction, names that fit
@@ -97,23 +92,27 @@ def mask_folders(
             raise AtrousError(f"{folder}: no such folder; a folder of masks is wanted")
     truths, known, notes = _truths(labels, split, classes, ignore)
     guesses = _masks_below(predictions)
-    matched = _matched(truths, guesses, labels, predictions)
-    pairs = [MaskPair(name=name, truth=truths[name], predicted=guesses[key]) for name, key in matched.items()]
-    if spare := len(guesses) - len(pairs):
+    matched = matched_names(truths, guesses, labels, predictions)
+    both = in_slices([Pair(name, guesses[key], truths[name]) for name, key in matched.items()])
+    pairs = [MaskPair(name=pair.name, truth=pair.mask, predicted=pair.image) for pair in both if pair.mask is not None]
+    if spare := len(guesses) - len(matched):
         notes.append(f"{spare:,} predictions have no label and are left out")
     return _understood(pairs, known, labels, classes=classes, ignore=ignore, notes=notes)
 
 
 def _truths(
-    labels: Path, split: str, classes: Sequence[str] | None, ignore: int | tuple[int, int, int] | None
+    labels: Path, split: str | None, classes: Sequence[str] | None, ignore: int | tuple[int, int, int] | None
 ) -> tuple[dict[str, Source], LabelSpace | None, list[str]]:
     """Return the true masks by name, the classes where they are known, and notes."""
     if _is_dataset(labels):
+        part = split or "val"
         dataset = open_dataset(labels, classes=classes, ignore=ignore)
-        truths = {pair.name: pair.mask for pair in pairs_in(dataset, split) if pair.mask is not None}
+        truths = whole_masks(pairs_in(dataset, part))
         if not truths:
-            raise AtrousError(f"{labels}: the split {split!r} has no masks, and a score needs them")
-        return truths, dataset.space, [f"labels: the split {split} of a dataset ({dataset.layout})"]
+            raise AtrousError(f"{labels}: the split {part!r} has no masks, and a score needs them")
+        return truths, dataset.space, [f"labels: the split {part} of a dataset ({dataset.layout})"]
+    if split is not None:
+        raise AtrousError(f"{labels}: is a folder of masks alone, which has no split {split!r}; leave the split out")
     truths = dict(_masks_below(labels))
     told = None
     if all(name.casefold().endswith((_IDS, _TRAIN_IDS)) for name in truths) and classes is None:
@@ -150,61 +149,6 @@ def _masks_below(folder: Path) -> dict[str, Source]:
     return dict(found)
 
 
-def _matched(
-    truths: Mapping[str, Source], guesses: Mapping[str, Source], labels: Path, predictions: Path
-) -> dict[str, str]:
-    """Return the prediction's name for every label; raises `AtrousError` for labels with none or with several."""
-    keys: tuple[Callable[[str], str], ...] = (str, _core, _bare)  # from strict to lenient
-    levels = [_grouped(guesses, key) for key in keys]
-    found: dict[str, str] = {}
-    missing = []
-    for name in truths:
-        fits = next((level[key(name)] for level, key in zip(levels, keys, strict=True) if key(name) in level), [])
-        if len(fits) > 1:
-            raise AtrousError(f"{predictions}: {' and '.join(fits[:3])} all fit the label {name}; leave one in place")
-        if fits:
-            found[name] = fits[0]
-        else:
-            missing.append(name)
-    if missing:
-        raise AtrousError(
-            f"{predictions}: {len(missing):,} of the {len(truths):,} labels in {labels} have no prediction, first "
-            f"{', '.join(missing[:3])}. A score over part of a set is no score: predict them too, or take their labels "
-            "away."
-        )
-    _refuse_shared(found, predictions)
-    return found
-
-
-def _refuse_shared(found: Mapping[str, str], predictions: Path) -> None:
-    for key, names in _grouped(found, found.__getitem__).items():
-        if len(names) > 1:
-            raise AtrousError(f"{predictions}: {key} fits several labels: {' and '.join(names[:3])}. Rename one.")
-
-
-def _grouped(names: Iterable[str], key: Callable[[str], str]) -> dict[str, list[str]]:
-    grouped: dict[str, list[str]] = defaultdict(list)
-    for name in names:
-        grouped[key(name)].append(name)
-    return dict(grouped)
-
-
-def _bare(name: str) -> str:
-    return _core(name.rpartition("/")[2])
-
-
-def _core(name: str) -> str:
-    """Return a name without all endings and beginnings that say what a mask is.
-
-    >>> _core("val/A_000294_gtFine_labelIds"), _core("mask_7"), _core("7_pred")
-    ('val/a_000294', '7', '7')
-    """
-    folder, slash, last = name.casefold().rpartition("/")
-    while (short := _ENDING.sub("", last)) != last:
-        last = short
-    return folder + slash + (_BEGINNING.sub("", last) or last)
-
-
 def _understood(
     pairs: Sequence[MaskPair],
     known: LabelSpace | None,
@@ -215,21 +159,26 @@ def _understood(
     notes: list[str],
 ) -> MaskFolders:
     """Return the pairs with what both sides hold."""
-    coloured = known is not None and known.encoding == "colours"
-    truths, guesses = _counted(pairs, colours=coloured)
-    if known is None and any(mask.coloured for mask in (*truths, *guesses)):
-        truths, guesses = _counted(pairs, colours=True)  # the colours of one side's palette may be the other's
+    truths, guesses = _censuses(pairs, known)
     _refuse_sizes(truths, guesses)
     space = known or work_out_space(truths, root=labels, layout="masks", classes=classes, ignore=ignore)
-    if space.names == cityscapes.told().classes and _beyond(guesses, len(space)):
+    if space.names == cityscapes.told().classes and beyond(guesses, len(space)):
         pairs = [replace(pair, predicted=renumbered(pair.predicted, cityscapes.TRAIN_IDS, IGNORE)) for pair in pairs]
         guesses = in_threads(count_mask, [pair.predicted for pair in pairs])
         notes.append("predictions hold ids of Cityscapes; those that are not counted in it are of no class")
-    space, predicted, told = _both(space, guesses, named=known is not None or classes is not None)
-    spare = predicted.ignore is not None and _number(predicted.ignore) in _held(guesses, predicted)
+    space, predicted, told = both_spaces(space, guesses, named=known is not None or classes is not None)
+    spare = predicted.ignore is not None and number_of(predicted.ignore) in held_in(guesses, predicted)
     if spare:
         told.append(f"predicted pixels of {predicted.ignore} are of no class: where the truth has one they are wrong")
     return MaskFolders(pairs=tuple(pairs), space=space, predicted=predicted, spare=spare, notes=(*notes, *told))
+
+
+def _censuses(pairs: Sequence[MaskPair], known: LabelSpace | None) -> tuple[list[MaskCensus], list[MaskCensus]]:
+    """Return what is in the true masks and in the predicted ones."""
+    truths, guesses = _counted(pairs, colours=known is not None and known.encoding == "colours")
+    if known is None and any(mask.coloured for mask in (*truths, *guesses)):
+        return _counted(pairs, colours=True)  # the colours of one side's palette may be the other's
+    return truths, guesses
 
 
 def _counted(pairs: Sequence[MaskPair], *, colours: bool) -> tuple[list[MaskCensus], list[MaskCensus]]:
@@ -246,59 +195,3 @@ def _refuse_sizes(truths: Sequence[MaskCensus], guesses: Sequence[MaskCensus]) -
             f"{truth.path} is {truth.size[0]} x {truth.size[1]}; {len(other):,} of {len(truths):,} pairs differ. "
             "Scores are of the labels' resolution: predict at that size, since resizing changes what is scored."
         )
-
-
-def _beyond(masks: Sequence[MaskCensus], count: int) -> bool:
-    return any(count <= value != IGNORE for mask in masks for value in mask.pixels)
-
-
-def _held(masks: Sequence[MaskCensus], space: LabelSpace) -> set[int]:
-    return set(total_pixels(masks, coloured=space.encoding == "colours"))
-
-
-def _number(value: int | tuple[int, int, int]) -> int:
-    return value if isinstance(value, int) else (value[0] << 16) | (value[1] << 8) | value[2]
-
-
-def _both(space: LabelSpace, guesses: Sequence[MaskCensus], *, named: bool) -> tuple[LabelSpace, LabelSpace, list[str]]:
-    """Return what the true masks hold, what the predictions do, and notes; raise where values mean no class."""
-    held = _held(guesses, space)
-    void = set() if space.ignore is None else {_number(space.ignore)}
-    values = [_number(value) for value in space.values]
-    two = len(space) == 2 and held == {0, 255} and values != [0, 255]
-    if held - void <= set(values) and not two:
-        return space, space, []
-    if two:
-        return space, _of_values(space, (0, 255), None), ["predictions hold 0 and 255, taken for the two classes"]
-    plain = {value for mask in guesses for value in mask.pixels}
-    if plain - {IGNORE} <= set(range(len(space))) and not any(mask.coloured for mask in guesses):
-        note = f"predictions hold 0 to {len(space) - 1}, taken for the classes in their order"
-        return space, _of_values(space, tuple(range(len(space))), IGNORE), [note]
-    if named or space.encoding == "instances":
-        raise _unknown(guesses, space, set(values) | void)
-    more = _extended(space, sorted(held - void - set(values)))
-    return more, more, ["some classes are in predictions only"]
-
-
-def _of_values(space: LabelSpace, values: tuple[int, ...], ignore: int | None) -> LabelSpace:
-    return LabelSpace(names=space.names, colours=space.colours, values=values, ignore=ignore)
-
-
-def _extended(space: LabelSpace, more: Sequence[int]) -> LabelSpace:
-    if space.encoding == "colours":
-        values = (*space.values, *(unpacked(value) for value in more))
-        names = (*space.names, *(f"class {len(space) + index}" for index in range(len(more))))
-        colours = tuple(value for value in values if isinstance(value, tuple))
-        return LabelSpace(names=names, colours=colours, values=values, ignore=space.ignore, encoding="colours")
-    names = (*space.names, *(f"class {value}" for value in more))
-    return LabelSpace(names=names, values=(*space.values, *more), ignore=space.ignore)
-
-
-def _unknown(guesses: Sequence[MaskCensus], space: LabelSpace, accepted: set[int]) -> AtrousError:
-    mask, value = next((mask, value) for mask in guesses for value in sorted(mask.pixels) if value not in accepted)
-    shown = unpacked(value) if mask.coloured else value
-    listed = ", ".join(f"{value} ({name})" for value, name in list(zip(space.values, space.names, strict=True))[:8])
-    return AtrousError(
-        f"{mask.path}: the prediction holds {shown} on {mask.pixels[value]:,} pixels, and the classes are {listed}"
-        f"{', ...' if len(space) > 8 else ''}. Predictions hold these values, or 0 to {len(space) - 1} in their order."
-    )

@@ -56,9 +56,7 @@ class Asked:
             if self.objects:
                 raise ValueError("objects came with crf; objects are scored as the network finds them: leave one out")
             if (self.named or self.sequence) and self.html is None:
-                raise ValueError(
-                    "measures came with crf, which compares the means only; --html shows the measures too"
-                )
+                raise ValueError("measures came with crf, which compares the means only; --html shows the measures too")
         if self.html is not None:
             refuse_folder(self.html)
 

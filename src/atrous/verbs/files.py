@@ -49,8 +49,13 @@ def predict_files(
 
 
 def options_of(opened: Opened, wanted: Wanted) -> dict[str, Any]:
-    """Return all that decides the files beside the model and the source, as plain JSON values."""
-    return {**wanted.as_json(), **opened.choices, "classes": list(opened.space.names)}
+    """Return all that decides the files beside the model and the source, as plain JSON values.
+
+    Limits that only refuse a source, or end a stream, are left out: who raises them wants nothing done again.
+    """
+    limits = {name: value for name, value in wanted.as_json().items() if name not in ("max_pixels", "frames")}
+    classes = {"classes": list(opened.space.names), "colours": [list(colour) for colour in opened.space.colours]}
+    return {**limits, **opened.choices, **classes}
 
 
 def folders_of(out: Path) -> list[Path]:

@@ -82,7 +82,9 @@ def _learnt_from(model: Path, dataset: Dataset, split: str | None) -> tuple[str,
 
     if not _is_divided_otherwise(model, dataset):
         return ()
-    words = "was trained with images of this folder, and does not say with which: some that are scored may be among them"
+    words = (
+        "was trained with images of this folder, and does not say with which: some that are scored may be among them"
+    )
     if split is None:
         raise AtrousError(
             f"{model}: {words}. Score the run, put its split.json beside the model, export it again from the run, or "

@@ -161,4 +161,4 @@ def _in_memory(
     if len(sources) == 1 and Path(source).is_file():
         sample = read_source(sources[0], max_pixels=wanted.max_pixels)
         return predicted(scorer, sample, space, probabilities=probabilities)
-    return each_predicted(scorer, sources, space, probabilities=probabilities)
+    return each_predicted(scorer, sources, space, probabilities=probabilities, max_pixels=wanted.max_pixels)

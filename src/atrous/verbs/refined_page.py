@@ -77,9 +77,9 @@ class Sides:
             Report(evaluation=side, about=each, resamples=asked.resamples, block=asked.block)
             for side, each in zip(sides, told, strict=True)
         ]
-        counts = [side.per_image for side in sides]
-        draws = {"resamples": asked.resamples or 20, "block": asked.block}
-        versus = Versus.of(*counts, names=("before", "after"), **draws)
+        first, second = (side.per_image for side in sides)
+        draws = asked.resamples or 20
+        versus = Versus.of(first, second, names=("before", "after"), resamples=draws, block=asked.block)
         shown = [(caption, html) for _, caption, html in (*self._gained, *self._lost)]
         title = f"{reports[0].name}: before and after refining"
         documents = [report.as_json() for report in reports]

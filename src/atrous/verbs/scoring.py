@@ -21,9 +21,10 @@ Progress = Callable[[int, int], None]
 class Settings(TypedDict, total=False):
     """What `evaluate` takes besides `crf`, which decides what comes back."""
 
-    split: str
+    split: str | None
     measures: str | Sequence[str]
     objects: bool
+    sequence: bool
     tta: bool
     scales: Sequence[float] | None
     window: int | tuple[int, int] | None
@@ -32,6 +33,7 @@ class Settings(TypedDict, total=False):
     void: bool
     foreground: bool | None
     resamples: int
+    block: int
     html: str | Path | None
     layout: str | None
     masks: str | None
@@ -59,9 +61,10 @@ def evaluate(  # noqa: PLR0913  (a door: what decides the result has a name each
     model: str | Path | Sequence[str | Path],
     data: str | Path,
     *,
-    split: str = "val",
+    split: str | None = None,
     measures: str | Sequence[str] = (),
     objects: bool = False,
+    sequence: bool = False,
     crf: bool | str | Path | Refiner = False,
     tta: bool = False,
     scales: Sequence[float] | None = None,
@@ -71,6 +74,7 @@ def evaluate(  # noqa: PLR0913  (a door: what decides the result has a name each
     void: bool = False,
     foreground: bool | None = None,
     resamples: int = 1000,
+    block: int = 1,
     html: str | Path | None = None,
     layout: str | None = None,
     masks: str | None = None,
@@ -79,32 +83,38 @@ def evaluate(  # noqa: PLR0913  (a door: what decides the result has a name each
 ) -> Report | Comparison:
     """Score a run, a model folder or an exported file on a labelled folder, at original resolution.
 
-    `model` may also be several, whose probabilities are averaged. `split` is the one stored in the run where the folder
-    is the one it was trained on, else the folder's own. Masks are read with the model's classes; `layout` and `masks`
-    are `inspect`'s, and `ignore` is what they hold where nothing counts. `tta`, `scales`, `window` and `overlap` are
-    `predict`'s.
+    `model` may also be several, whose probabilities are averaged. `split`, "val" without it, is the one stored in the
+    run or carried by the exported file where the folder is the one it was trained on, else the folder's own. Masks are
+    read with the model's classes; `layout` and `masks` are `inspect`'s, and `ignore` is what they hold where nothing
+    counts. `tta`, `scales`, `window` and `overlap` are `predict`'s.
 
-    `measures` are some of `evaluation.MEASURES`, or "all": those that the data allow, but not "flicker", which is of
-    frames. `objects` adds them. `void` prints the means with ignored pixels as false positives too; `foreground` says
-    whether the first class is the background, which its name says otherwise. `resamples` is how many bootstrap samples
-    the intervals are of, 0 for none. `html` is a file for a page with all of it; all measures are taken then, unless
-    some were named.
+    `measures` are some of `evaluation.MEASURES`, or "all": those that the data allow. `objects` adds them. "flicker" is
+    of frames: images whose names are numbered in even steps, or with `sequence`, which adds it, all of a folder in the
+    order of their names. "distances" are in mm or metres where all images say where they lie, and of a volume's slices
+    together. `void` prints the means with ignored pixels as false positives too; `foreground` says whether the first
+    class is the background, which its name says otherwise. `resamples` is how many bootstrap samples the intervals are
+    of, 0 for none, and `block` how many neighbouring images are drawn together: 1 takes them as independent. `html` is
+    a file for a page with all of it; all measures are taken then, unless some were named.
 
     With `crf`, which is what `predict` takes, every image is also scored refined, and both come back as a `Comparison`
     with what changed in each class; the network runs once.
 
     Raises `ValueError` for settings that cannot be; `AtrousError` where the folder has no such split, an image has no
-    mask, or a mask holds what the model does not know; with `crf`, for an image whose probabilities are not finite, or
-    of which a refiner makes anything but finite numbers.
+    mask, or a mask holds what the model does not know; where no split is named and nobody knows which images of the
+    folder the model was trained with; with `crf`, for an image whose probabilities are not finite, or of which a
+    refiner makes anything but finite numbers.
     """
-    from atrous.verbs.reporting import Asked, refined_pair, reported
+    from atrous.verbs.asked import Asked
+    from atrous.verbs.reporting import refined_pair, reported
 
     asked = Asked(
         measures=measures,
         objects=objects,
+        sequence=sequence,
         void=void,
         foreground=foreground,
         resamples=resamples,
+        block=block,
         html=None if html is None else Path(html),
     )
     asked.check(crf=crf)

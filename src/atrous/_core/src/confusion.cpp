@@ -26,26 +26,30 @@ ATROUS_CLONES bool pair_numbers(const std::uint8_t* truth, const std::uint8_t* p
     return outside == 0;
 }
 
-// Neighbours mostly fall into the same bin, whose additions would wait for each other: four equal ones are added at
-// once, and others go to four histograms in turn.
-void count_pairs(const std::uint16_t* pairs, std::size_t pixels, std::int64_t* bins, std::size_t stride) {
+// Neighbours mostly fall into the same bin, whose additions would wait for each other. So a bin has lanes side by side,
+// which neighbours take in turn, and a run of equal pairs is added at once. Shorter runs are not looked for: where labels
+// are noisy, a branch that is guessed wrong costs more than it saves.
+constexpr std::size_t lanes = 4, run = 32;
+
+void count_pairs(const std::uint16_t* pairs, std::size_t pixels, std::int64_t* bins) {
     std::size_t pixel = 0;
-    for (; pixel + 4 <= pixels; pixel += 4) {
-        std::uint64_t four;
-        std::memcpy(&four, pairs + pixel, sizeof four);
-        if (four == (four & 0xffff) * 0x0001000100010001ull) {
-            bins[pairs[pixel]] += 4;
-        } else {
-            for (std::size_t lane = 0; lane < 4; ++lane) ++bins[lane * stride + pairs[pixel + lane]];
-        }
+    for (; pixel + run <= pixels; pixel += run) {
+        const std::uint16_t* own = pairs + pixel;
+        std::uint16_t different = 0;
+        for (std::size_t each = 1; each < run; ++each) different |= own[each] ^ own[0];
+        if (!different)
+            bins[own[0] * lanes] += run;
+        else
+            for (std::size_t each = 0; each < run; each += lanes)
+                for (std::size_t lane = 0; lane < lanes; ++lane) ++bins[own[each + lane] * lanes + lane];
     }
-    for (; pixel < pixels; ++pixel) ++bins[pairs[pixel]];
+    for (; pixel < pixels; ++pixel) ++bins[pairs[pixel] * lanes];
 }
 
 bool confusion(const std::uint8_t* truth, const std::uint8_t* predicted, std::size_t pixels, std::size_t classes,
                std::size_t threads, std::int64_t* matrix) {
-    const std::size_t cells = classes * classes, stride = cells + 1;
-    std::vector<std::int64_t> bins(threads * 4 * stride);
+    const std::size_t cells = classes * classes, stride = (cells + 1) * lanes;
+    std::vector<std::int64_t> bins(threads * stride);
     std::vector<std::uint16_t> pairs(threads * block);
     std::atomic<bool> inside{true};
     in_strips(pixels, threads, [&](std::size_t strip, std::size_t begin, std::size_t end) {
@@ -55,11 +59,12 @@ bool confusion(const std::uint8_t* truth, const std::uint8_t* predicted, std::si
             if (!pair_numbers(truth + start, predicted + start, count, static_cast<std::uint16_t>(classes), own))
                 inside = false;
             else
-                count_pairs(own, count, bins.data() + strip * 4 * stride, stride);
+                count_pairs(own, count, bins.data() + strip * stride);
         }
     });
-    for (std::size_t part = 0; part < threads * 4; ++part)
-        for (std::size_t cell = 0; cell < cells; ++cell) matrix[cell] += bins[part * stride + cell];
+    for (std::size_t strip = 0; strip < threads; ++strip)
+        for (std::size_t cell = 0; cell < cells; ++cell)
+            for (std::size_t lane = 0; lane < lanes; ++lane) matrix[cell] += bins[strip * stride + cell * lanes + lane];
     return inside;
 }
 

@@ -9,7 +9,7 @@ import torch
 import atrous
 from atrous.contract import LabelSpace, Preprocessing
 from atrous.data import write_image
-from atrous.evaluation import ObjectScores, RandScores, Scores, ScoresWithObjects
+from atrous.evaluation import ObjectScores, RandScores
 from atrous.models import Segmenter, build
 from atrous.store import Config, plain, save_model
 
@@ -75,20 +75,19 @@ def test_objects_are_those_that_the_data_numbers(numbered):
     run, data = numbered
     told = []
     scores = atrous.evaluate(run, data, objects=True, device="cpu", progress=lambda *each: told.append(each))
-    assert isinstance(scores, ScoresWithObjects)
-    assert scores.rand is None
+    assert scores.evaluation.rand is None
     assert told == [(1, 3), (2, 3), (3, 3)]
     expected = None
     for name, labels in zip("abc", found_in(run, data), strict=True):
         numbers = cells(ord(name))
         each = ObjectScores.of((numbers > 0).astype(np.uint8), labels, SPACE, instances=numbers)
         expected = each if expected is None else expected + each
-    np.testing.assert_array_equal(scores.objects.counts, expected.counts)
+    np.testing.assert_array_equal(scores.evaluation.objects.counts, expected.counts)
     true = sum(len(np.unique(cells(ord(name)))) - 1 for name in "abc")
-    assert scores.objects.counts[0, 0, ::2].sum() == true
+    assert scores.evaluation.objects.counts[0, 0, ::2].sum() == true
     plain_scores = atrous.evaluate(run, data, device="cpu")
-    assert isinstance(plain_scores, Scores)
-    np.testing.assert_array_equal(scores.scores.confusion, plain_scores.confusion)
+    assert plain_scores.evaluation.measures == ()
+    np.testing.assert_array_equal(scores.scores.confusion, plain_scores.scores.confusion)
 
 
 def test_two_classes_without_numbers_have_a_rand_error(plainly):
@@ -98,8 +97,8 @@ def test_two_classes_without_numbers_have_a_rand_error(plainly):
     first, *others = (RandScores.of(*each) for each in zip(truths, found_in(run, data), strict=True))
     for each in others:
         first = first + each
-    assert scores.rand == first
-    np.testing.assert_allclose(scores.rand.pixel_error, 1 - scores.scores.pixel_accuracy)
+    assert scores.evaluation.rand == first
+    np.testing.assert_allclose(first.pixel_error, 1 - scores.scores.pixel_accuracy)
 
 
 def test_the_command_prints_one_table_after_the_other(run, plainly, numbered):
@@ -127,17 +126,6 @@ def test_the_document_has_them(run, plainly):
     assert {"rand_error", "pixel_error", "definitions"} <= set(document["rand"])
     _, said, _ = run("evaluate", *plainly, "--json")
     assert not {"objects", "rand"} & set(json.loads(said))
-
-
-def test_sums_of_data_with_and_without_numbers_have_no_rand_error():
-    truth = np.uint8([[1, 1, 0, 1]])
-    without = ScoresWithObjects.of(truth, truth, SPACE)
-    assert without.rand is not None
-    both = without + ScoresWithObjects.of(truth, truth, SPACE, instances=truth.astype(np.int32))
-    assert both.rand is None
-    assert both.objects.images == both.scores.images == 2
-    three = LabelSpace(names=("a", "b", "c"))
-    assert ScoresWithObjects.of(truth, truth, three).rand is None
 
 
 def test_not_together_with_a_crf(run, plainly):
