@@ -23,6 +23,7 @@ from atrous.data.volumes import Slice
 from atrous.evaluation import Comparison, Distances
 from atrous.models import Segmenter, build
 from atrous.prediction import predicted
+from atrous.runs import split_of
 from atrous.runs.lengths import lengths_of
 from atrous.store import Config, plain, save_model
 
@@ -197,10 +198,14 @@ def test_the_page_is_whole(runs: tuple[Path, Path], cells: Path, tmp_path: Path)
 
 def test_both_sides_of_refining_are_in_the_page(runs: tuple[Path, Path], cells: Path, tmp_path: Path) -> None:
     page = tmp_path / "crf.html"
-    both = atrous.evaluate(runs[0], cells, crf="mild", html=page, measures="trimap", device="cpu")
+    both = atrous.evaluate(
+        runs[0], cells, crf="mild", html=page, measures="trimap,distances", sequence=True, device="cpu"
+    )
     assert isinstance(both, Comparison)
     text = page.read_text("utf-8")
     assert "before and after refining" in text
+    assert "flicker: still flicker" in text
+    assert "distances: Hausdorff 95, pixels" in text
     assert f"{100 * both.before.scores.mean_iou:.2f}" in text
     assert f"{100 * both.after.scores.mean_iou:.2f}" in text
     assert '<img alt="before"' in text
@@ -225,6 +230,58 @@ def test_images_that_may_have_been_learnt_from(tmp_path: Path, caplog: pytest.Lo
     names = {name: [pair.name for pair in pairs] for name, pairs in dataset.splits.items()}
     (run / "split.json").write_text(json.dumps(names), "utf-8")
     assert atrous.evaluate(run, tmp_path / "data", device="cpu").about["notes"] == []
+
+
+@pytest.mark.filterwarnings("ignore")  # of the exporter's library
+def with_metadata(path: Path, **more: Any) -> Path:
+    """Write an ONNX file that computes nothing and says of itself what an exported one says."""
+    onnx = pytest.importorskip("onnx")
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    nodes = [helper.make_node("Identity", ["images"], [name]) for name in ("logits", "probabilities", "labels")]
+    ends = [helper.make_tensor_value_info(name, kind, None) for name in ("logits", "probabilities", "labels")]
+    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("images", kind, None)], ends)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    values = json.loads((stored(path.parent / "run") / "best" / "config.json").read_text("utf-8"))
+    helper.set_model_props(model, {"atrous": json.dumps({**values, **more})})
+    onnx.save(model, path)
+    return path
+
+
+def test_a_carried_split(tmp_path: Path) -> None:
+    split = {"train": ["images/a"], "val": ["images/b"]}
+    path = with_metadata(tmp_path / "a.onnx", split=split)
+    assert split_of(path, path) == split
+    path = with_metadata(tmp_path / "b.onnx")
+    assert split_of(path, path) is None
+    path = with_metadata(tmp_path / "c.onnx", split=["a"])
+    with pytest.raises(AtrousError, match=r"c\.onnx: no split is in it"):
+        split_of(path, path)
+    (tmp_path / "split.json").write_text(json.dumps({"val": ["images/c"]}), "utf-8")
+    assert split_of(path, path) == {"val": ["images/c"]}
+
+
+@pytest.mark.slow
+def test_an_exported_file_says_what_it_was_trained_with(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    data = numbered(tmp_path / "data", list("abcdefgh"))
+    for kind in ("images", "masks"):  # no split of its own
+        for path in (data / kind / "val").iterdir():
+            path.rename(data / kind / path.name)
+        (data / kind / "val").rmdir()
+    run = stored(tmp_path / "run")
+    dataset = open_dataset(data)
+    config = json.loads((run / "best" / "config.json").read_text("utf-8"))
+    config["fingerprint"] = {"sha256": identity(dataset), "splits": {"train": 5, "val": 3}}
+    (run / "best" / "config.json").write_text(json.dumps(config), "utf-8")
+    atrous.export(run, out=tmp_path / "without.onnx")
+    names = [f"images/{name}" for name in "abcdefgh"]
+    (run / "split.json").write_text(json.dumps({"train": names[3:], "val": names[:3]}), "utf-8")
+    atrous.export(run, out=tmp_path / "with.onnx")
+    with pytest.raises(AtrousError, match=r"without\.onnx: was trained with images of this folder, and does not say"):
+        atrous.evaluate(tmp_path / "without.onnx", data)
+    report = atrous.evaluate(tmp_path / "with.onnx", data)
+    assert report.evaluation.names == tuple(names[:3])
+    assert report.about["notes"] == []
 
 
 # Frames, volumes and places -------------------------------------------------------------------------------------------
@@ -474,6 +531,38 @@ def test_a_dataset_as_labels(cells: Path, tmp_path: Path) -> None:
     report = atrous.evaluate_masks(found, cells)
     assert report.scores.pixel_accuracy == 1
     assert report.scores.images == 3
+
+
+def test_volumes_of_masks(tmp_path: Path) -> None:
+    truth = np.zeros((9, 8, 4), np.uint8)
+    truth[2:6, 2:6, 1:3] = 1
+    for name in ("x", "y"):
+        volume(tmp_path / "labels" / f"{name}_seg.nii.gz", truth, (0.5, 0.5, 2.0))
+        volume(tmp_path / "found" / f"{name}.nii.gz", np.roll(truth, 1, 0), (0.5, 0.5, 2.0))
+        volume(tmp_path / "set" / "images" / "val" / f"{name}.nii.gz", truth * 100, (0.5, 0.5, 2.0))
+        volume(tmp_path / "set" / "masks" / "val" / f"{name}.nii.gz", truth, (0.5, 0.5, 2.0))
+    for labels in (tmp_path / "labels", tmp_path / "set"):
+        report = atrous.evaluate_masks(tmp_path / "found", labels, measures="distances")
+        assert report.scores.images == 8
+        assert report.scores.confusion.tolist() == [[496, 16], [16, 48]]
+        distances = report.evaluation.distances
+        assert (distances.unit, distances.volumes, distances.hausdorff95[1]) == ("mm", 2, 0.5)
+    volume(tmp_path / "found" / "y.nii.gz", truth[:, :, :3], (0.5, 0.5, 2.0))
+    with pytest.raises(AtrousError, match=r"voxels came and .* has"):
+        atrous.evaluate_masks(tmp_path / "found", tmp_path / "labels")
+
+
+def test_a_folder_of_masks_has_no_split(tmp_path: Path) -> None:
+    labels = masks(tmp_path / "labels", a=TRUTH)
+    with pytest.raises(AtrousError, match="a folder of masks alone, which has no split 'test'; leave the split out"):
+        atrous.evaluate_masks(labels, labels, split="test")
+
+
+def test_two_folders_of_masks_are_no_model_and_data(run: Run, tmp_path: Path) -> None:
+    labels = masks(tmp_path / "labels", a=TRUTH)
+    code, _, err = run("evaluate", labels, labels)
+    assert code == 2
+    assert f"atrous evaluate --predictions {labels} --labels {labels}" in err
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from atrous.cli import predict_command
+from atrous.prediction import Outcome
+
 sys.path.append(str(Path(__file__).parent / "prediction"))  # tests are no package, so they import no neighbours
 from exported_files import write_exported
 
@@ -133,7 +136,7 @@ def test_an_interrupted_prediction_says_how_it_goes_on(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("atrous.prediction.folders._of_image", interrupted)
+    monkeypatch.setattr("atrous.prediction.folders.of_image", interrupted)
     code, _, err = run("predict", network, photos, "--out", tmp_path / "out")
     assert code == 130
     assert err.endswith("interrupted; the same command goes on with what is left\n")
@@ -149,7 +152,9 @@ def test_a_dataset_is_not_written_into(run: Run, network: Path, photos: Path, tm
     assert "whose masks predictions would replace; choose another --out" in err
 
 
-def test_addresses_of_stores_need_the_cluster(run: Run, network: Path, photos: Path, tmp_path: Path, monkeypatch) -> None:
+def test_addresses_of_stores_need_the_cluster(
+    run: Run, network: Path, photos: Path, tmp_path: Path, monkeypatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     code, _, err = run("predict", network, photos, "--out", "s3://bucket/out")
     assert code == 2
@@ -160,8 +165,16 @@ def test_addresses_of_stores_need_the_cluster(run: Run, network: Path, photos: P
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos"]
 
 
-def test_a_limit_holds_for_standard_input_too(run: Run, network: Path, photos: Path, tmp_path: Path, monkeypatch) -> None:
+def test_a_limit_holds_for_standard_input_too(
+    run: Run, network: Path, photos: Path, tmp_path: Path, monkeypatch
+) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO((photos / "a.png").read_bytes())))
     code, out, err = run("predict", network, "-", "--out", tmp_path / "out", "--max-memory", "20MB")
     assert (code, out) == (2, "")
     assert "20MB" in err
+
+
+def test_results_in_a_store_are_told_by_their_addresses() -> None:
+    outcome = Outcome(written=[Path("s3://bucket/out/masks/a.png")], failed={}, predicted=1)
+    assert predict_command._told(outcome, "s3://bucket/out/") == "1 predicted, 0 failed: s3://bucket/out/masks"
+    assert predict_command._place(outcome.written[0], "s3://bucket/out") == "s3://bucket/out/masks/a.png"

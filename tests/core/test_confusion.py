@@ -51,6 +51,15 @@ def test_equals_the_loop(seed: int, shape: tuple[int, ...], classes: int, thread
     np.testing.assert_array_equal(matrix, by_loop(truth, predicted, classes))
 
 
+@pytest.mark.parametrize("classes", [2, 150, 255])
+def test_runs_of_equal_pairs_among_noise(classes: int) -> None:
+    """Runs just shorter and longer than what a kernel may count at once, at every place, over its blocks of pixels."""
+    generator = np.random.default_rng(classes)
+    lengths = generator.choice([1, 2, 3, 7, 8, 15, 31, 32, 33, 63, 64, 65, 200], 400)
+    truth, predicted = (np.repeat(labels, lengths) for labels in random_labels(classes, lengths.shape, classes))
+    np.testing.assert_array_equal(confusion(truth, predicted, classes), by_loop(truth, predicted, classes))
+
+
 @pytest.mark.parametrize("classes", [2, 19, 255])
 def test_many_threads_count_every_pixel_once(classes: int) -> None:
     truth, predicted = random_labels(3, (1027, 1031), classes)

@@ -33,12 +33,15 @@ def ours(pairs, ids, names):
     )
 
 
-def test_the_same_numbers(tmp_path, monkeypatch):
+@pytest.mark.parametrize("absent", [(), (7, 33)])
+def test_the_same_numbers(absent, tmp_path, monkeypatch):
+    """A class that the truth lacks and the prediction has is 0 in their mean, and NaN in ours but in the other mean."""
     counted = sorted(
         (label for label in program.labels if label.id >= 0 and not label.ignoreInEval), key=lambda each: each.trainId
     )
     ids = [label.id for label in counted]
-    pairs = list(scenes(3, ids, np.random.default_rng(0)))
+    pairs = [(np.where(np.isin(truth, absent), 8, truth).astype(np.uint8), found)
+             for truth, found in scenes(3, ids, np.random.default_rng(0))]  # fmt: skip
     files = {"truth": [], "found": []}
     for index, pair in enumerate(pairs):
         for (kind, paths), labels in zip(files.items(), pair, strict=True):
@@ -51,6 +54,8 @@ def test_the_same_numbers(tmp_path, monkeypatch):
     assert len(ids) == 19
     np.testing.assert_array_equal(evaluation.scores.confusion, np.array(theirs["confMatrix"])[np.ix_(ids, ids)])
     np.testing.assert_array_equal(
-        evaluation.scores.iou, [theirs["classScores"][name] for name in evaluation.space.names]
+        np.nan_to_num(evaluation.scores.iou), [theirs["classScores"][name] for name in evaluation.space.names]
     )
-    np.testing.assert_allclose(evaluation.scores.mean_iou, theirs["averageScoreClasses"], rtol=1e-15)
+    assert np.isnan(evaluation.scores.iou).sum() == len(absent)
+    np.testing.assert_allclose(evaluation.scores.mean_iou_with_absent, theirs["averageScoreClasses"], rtol=1e-15)
+    assert (evaluation.scores.mean_iou == evaluation.scores.mean_iou_with_absent) == (not absent)

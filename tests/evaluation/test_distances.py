@@ -150,3 +150,13 @@ def test_units_are_not_mixed():
     truth = np.zeros((2, 2), np.uint8)
     with pytest.raises(ValueError, match="distances in pixels and in mm came"):
         Distances.of(truth, truth, SPACE) + Distances.of(truth, truth, SPACE, spacing=(1, 1), unit="mm")
+
+
+@pytest.mark.parametrize("far", [3, 5, 9, 17, 40])
+def test_the_nearest_may_be_far_along_the_middle_axis(far):
+    points, others = np.zeros((2, 50, 42, 60), bool)
+    points[0, 0, [0, 1, 59]] = True
+    others[far, far, 30] = True
+    steps = (0.5, 2.0, 3.0)
+    expected = np.sqrt((0.5 * far) ** 2 + (2 * far) ** 2 + (3.0 * np.array([30, 29, 29])) ** 2)
+    np.testing.assert_allclose(distances_to(points, others, steps), expected)

@@ -111,6 +111,8 @@ def test_every_figure_has_a_definition():
     assert figures < set(DEFINITIONS)
     assert set(document["classes"][0]) - {"name", "pixels", "predicted", "accuracy", "iou_with_void"} < set(DEFINITIONS)
     assert all(words in scores.as_text(void=True) for words in DEFINITIONS.values())
+    assert "ESPNet" in DEFINITIONS["mean_iou_with_void"]
+    assert "SegNet" not in DEFINITIONS["mean_iou_with_void"]  # its program takes void out of truth and prediction
 
 
 def test_dice_precision_and_recall_against_counting():

@@ -100,6 +100,8 @@ def test_the_table_and_the_document():
         ({"widths": (2, 2)}, r"widths \(2, 2\) came"),
         ({"widths": (0, 2)}, r"widths \(0, 2\) came"),
         ({"around": "everything"}, 'around is \'everything\'; bands lie around "classes" or "void"'),
+        ({"widths": (1, np.inf)}, r"widths \(1\.0, inf\) came; they are pixels above 0"),
+        ({"widths": (np.nan,)}, r"widths \(nan,\) came"),
     ],
 )
 def test_what_is_refused(options, words):

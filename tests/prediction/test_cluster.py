@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -13,6 +17,7 @@ from PIL import Image
 
 import atrous
 from atrous.contract import AtrousError, LabelSpace
+from atrous.prediction import cluster
 from atrous.prediction.cluster import Task
 from atrous.prediction.remote import Store, is_remote
 from atrous.prediction.sources import find
@@ -83,6 +88,7 @@ def test_a_cluster_without_ray_is_told(tmp_path, monkeypatch):
         atrous.predict(bright, folder, out=tmp_path / "out", space=SPACE, cluster=True)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning")
 def test_workers_that_die_cost_nothing_but_what_kills_them(tmp_path):
     pytest.importorskip("ray")
@@ -107,3 +113,39 @@ def test_workers_that_die_cost_nothing_but_what_kills_them(tmp_path):
     del expected["masks/도로/4 a.png"]
     assert tree(tmp_path / "out") == expected
     assert [source.name for source in find(folder)] == ["bad", *(f"도로/{index} a" for index in range(6))]
+
+
+def test_a_disk_that_is_full_for_a_worker_ends_the_run(tmp_path, monkeypatch):
+    class Full:
+        def done(self, source, scorer, space):
+            raise AtrousError(f"{source.path}: no space") from OSError(errno.ENOSPC, "No space left on device")
+
+        def opened(self):
+            return opened()
+
+    fake = SimpleNamespace(get=lambda number: number)
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    tries = SimpleNamespace(begun=SimpleNamespace(remote=lambda number: 1))
+    sources = find(pictures(tmp_path / "in", 2))
+    worker = cluster.Worker(Full(), tries)
+    rows = [worker({"number": number, "source": cluster._row_of(source)}) for number, source in enumerate(sources)]
+    answers = [(sources[row["number"]], json.loads(row["answer"])) for row in rows]
+    monkeypatch.setattr(cluster, "_answers", lambda *_: iter(answers))
+    task = Task(opened=opened, wanted=Wanted(), out=tmp_path)
+    with pytest.raises(AtrousError, match=r"0 a.png: no space"):
+        cluster.predict_on_cluster(task, sources)
+
+
+def test_results_are_said_below_the_folder_that_was_given(tmp_path, monkeypatch):
+    def answered(task, sources, address, workers):
+        for source in sources:
+            yield source, {"files": task.done(source, *opened())}
+
+    monkeypatch.setattr(cluster, "_answers", answered)
+    monkeypatch.chdir(tmp_path)
+    folder = pictures(tmp_path / "in", 1)
+    settings = {"space": SPACE, "save": "masks", "cluster": True}
+    outcome = atrous.predict(bright, folder, out="out", **settings)
+    assert outcome.written == [Path("out/masks/도로/0 a.png")]
+    outcome = atrous.predict(bright, folder.as_uri(), out="file://" + quote(str(tmp_path / "store")), **settings)
+    assert (tmp_path / "store/masks/도로/0 a.png").is_file()

@@ -20,7 +20,7 @@ import atrous
 from atrous.contract import AtrousError, LabelSpace, Sample
 from atrous.data import writers
 from atrous.prediction import Outcome, find, folders, predict_into
-from atrous.prediction.folders import predict_source, refusal
+from atrous.prediction.folders import of_image, predict_source, refusal
 from atrous.prediction.journal import JOURNAL, kept
 from atrous.prediction.sources import Source
 from atrous.prediction.wanted import Wanted
@@ -112,11 +112,10 @@ def test_killed_and_repeated_gives_the_files_of_one_that_was_not(tmp_path):
     folder = pictures(tmp_path / "in", 40, size=(60, 80))
     into(tmp_path / "whole", folder)
     command = [sys.executable, "-c", _PROGRAM, str(Path(__file__).parent), str(folder), str(tmp_path / "out")]
-    for files in (3, 17):
-        with subprocess.Popen(command) as process:
-            while process.poll() is None and len(list((tmp_path / "out").rglob("*.png"))) < files:
-                time.sleep(0.005)
-            os.kill(process.pid, signal.SIGKILL)
+    with subprocess.Popen(command) as process:
+        while process.poll() is None and len(list((tmp_path / "out").rglob("*.png"))) < 17:
+            time.sleep(0.005)
+        os.kill(process.pid, signal.SIGKILL)
     assert len(list((tmp_path / "out/masks").glob("[!.]*"))) < 40
     outcome = into(tmp_path / "out", folder)
     assert outcome.skipped >= 3
@@ -314,3 +313,26 @@ def test_a_name_that_is_no_text_is_predicted_like_others(tmp_path):
     outcome = atrous.predict(bright, folder, space=SPACE, out=tmp_path / "out", save=("polygons", "coco", "statistics"))
     assert outcome.failed == {}
     assert json.loads((tmp_path / "out/polygons/caf_.geojson").read_text(encoding="utf-8"))["image"] == "caf?.png"
+
+
+def test_a_limit_that_cannot_hold_probabilities_is_refused():
+    choices = Wanted(save=("probabilities",), max_memory=5_000_000)
+    words = r"a limit of 5 ?MB cannot hold the probabilities of an image of 5 x 7 pixels and 2 classes"
+    with pytest.raises(AtrousError, match=words):
+        of_image(bright, Sample(image=np.zeros((5, 7, 3), np.uint8)), SPACE, choices)
+
+
+def test_a_watched_file_that_is_whole_at_last_has_not_failed(tmp_path, monkeypatch):
+    folder = pictures(tmp_path / "in", 2)
+    whole = (folder / "0001.png").read_bytes()
+
+    def watched(*_, **__):
+        (folder / "0001.png").write_bytes(whole[:50])
+        yield find(folder)
+        (folder / "0001.png").write_bytes(whole)
+        yield find(folder)[1:]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("atrous.prediction.watching.watched", watched)
+    outcome = atrous.predict(bright, folder, space=SPACE, out=tmp_path / "out", save="masks", watch=True)
+    assert (outcome.predicted, outcome.failed) == (2, {})

@@ -206,7 +206,9 @@ def test_a_journal_on_a_full_disk_is_told_and_read_again(out, source):
     noted(out, source, "masks/a.png")
     other = Source(source.path, "other")
     with (  # noqa: PT012  (the block must end while the disk is full)
-        pytest.raises(AtrousError, match=r"predictions.jsonl: could not be written \(No space left on device\)") as told,
+        pytest.raises(
+            AtrousError, match=r"predictions.jsonl: could not be written \(No space left on device\)"
+        ) as told,
         kept(out, model="m", options={}) as journal,
     ):
         journal.file = _Full(journal.file)

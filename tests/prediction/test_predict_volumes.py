@@ -199,6 +199,14 @@ def test_slices_too_large_and_scorers_that_do_not_fit(tmp_path):
         predicted(tmp_path / "v.nii", tmp_path / "out", scorer=lambda images: np.zeros((1, 3, 2, 2), np.float32))
 
 
+def test_a_limit_of_memory_that_cannot_hold_a_volume_is_refused(tmp_path):
+    nibabel.save(nibabel.Nifti1Image(voxels(), OBLIQUE), tmp_path / "v.nii")
+    words = r"v.nii: a limit of 5 ?MB cannot hold a volume of \d slices of 5 x 6 pixels and 2 classes: .* are needed"
+    with pytest.raises(AtrousError, match=words):
+        predicted(tmp_path / "v.nii", tmp_path / "out", wanted=Wanted(save=("masks",), max_memory=5_000_000))
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_full_disk_keeps_the_mask_that_was_there(tmp_path, monkeypatch):
     nibabel.save(nibabel.Nifti1Image(voxels(), OBLIQUE), tmp_path / "v.nii")
     (path,) = predicted(tmp_path / "v.nii", tmp_path / "out")

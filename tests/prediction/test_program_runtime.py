@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,30 @@ def test_what_would_run_code_is_refused(program: Path, tmp_path: Path) -> None:
         path = rewritten(program, tmp_path / "evil.pt2", dict(change))
         with pytest.raises(AtrousError, match=rf"evil.pt2: holds what opening it would run \(.*{word}"):
             open_exported(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "word"),
+    [
+        ("\"Symbol('", "\"print('run') or Symbol('", 'expr_str "print'),
+        ("\"Symbol('", "\"Max('exit(3)', 1) or Symbol('", "expr_str"),
+        ("\"Symbol('", "\"Symbol.__class__('", "expr_str"),
+        ('"torch.ops.aten.div.Tensor"', '"torch.ops.aten.from_file.default"', "target 'torch.ops.aten.from_file"),
+        ('"torch.ops.aten.div.Tensor"', '"torch.hub.load"', "target 'torch.hub.load'"),
+        ('"guards_code": []', '"guards_code": ["exit(3)"]', "guards_code"),
+    ],
+)
+def test_what_would_be_evaluated_is_refused(
+    program: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, word: str
+) -> None:
+    """Sizes are stored as Python expressions, which torch evaluates."""
+    with ZipFile(program) as archive:
+        graph = next(archive.read(name) for name in archive.namelist() if name.endswith("models/model.json")).decode()
+    assert old in graph
+    changed = {"models/model.json": graph.replace(old, new, 1).encode()}
+    with pytest.raises(AtrousError, match=rf"evil.pt2: holds what opening it would run \({re.escape(word)}"):
+        open_exported(rewritten(program, tmp_path / "evil.pt2", changed))
+    assert capsys.readouterr().out == ""
 
 
 def test_what_is_no_program_of_ours(program: Path, tmp_path: Path) -> None:

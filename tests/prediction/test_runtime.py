@@ -20,7 +20,7 @@ from atrous.contract import AtrousError, Geometry, Sample
 from atrous.prediction import predicted
 from atrous.prediction.exported import ExportedScorer, open_exported, read_exported
 from atrous.prediction.openvino_runtime import open_openvino, openvino_module
-from atrous.prediction.runtime import open_onnx
+from atrous.prediction.runtime import _computed, open_onnx
 from atrous.store import model_hash, open_scorer, read_config
 
 sys.path.append(str(Path(__file__).parent))  # tests are no package, so they import no neighbours
@@ -49,6 +49,23 @@ def test_labels_and_logits_agree_with_probabilities(network: Path, size: tuple[i
     np.testing.assert_array_equal(labels, probabilities.argmax(1))
     powers = np.exp(logits - logits.max(1, keepdims=True))
     np.testing.assert_allclose(probabilities, powers / powers.sum(1, keepdims=True), atol=1e-5)
+
+
+def test_memory_that_runs_out_is_a_memory_error() -> None:
+    """ONNX Runtime's own errors are neither `MemoryError` nor `RuntimeError`, and so would end a whole folder."""
+
+    class Session:
+        def __init__(self, words: str) -> None:
+            self.words = words
+
+        def run(self, *_: object) -> None:
+            raise Exception(self.words)
+
+    images = np.zeros((1, 3, 2, 2), np.float32)
+    with pytest.raises(MemoryError, match="Failed to allocate memory for requested buffer"):
+        _computed(Session("BFCArena: Failed to allocate memory for requested buffer of size 9"), "labels", images)
+    with pytest.raises(Exception, match="a bug"):
+        _computed(Session("a bug"), "labels", images)
 
 
 def test_grey_images_are_repeated(network: Path) -> None:

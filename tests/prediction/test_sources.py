@@ -1,12 +1,14 @@
 """From a path to sources: kinds, lists, series, and names that stay below the output folder."""
 
 import logging
+import os
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from atrous.contract import AtrousError
+from atrous.data import read_image
 from atrous.prediction.source_kinds import kind_of
 from atrous.prediction.sources import Source, find
 

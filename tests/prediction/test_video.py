@@ -2,6 +2,7 @@
 
 import re
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -221,3 +222,24 @@ def test_a_real_video(data_dir, tmp_path):
     overlays = frames_of(tmp_path / "overlays" / "a.mp4")
     assert len(overlays) == 4
     assert overlays[0].shape[0] > 540
+
+
+def test_nothing_is_decoded_any_more_once_an_error_has_come_out(tmp_path):
+    """A film is closed then, and OpenCV ends the process where another thread still decodes it."""
+    decoding = []
+
+    def pictures():
+        for number in range(20):
+            decoding.append(number)
+            time.sleep(0.03)
+            decoding.remove(number)
+            yield np.zeros((8, 8, 3), np.uint8)
+
+    def told_of(*_):
+        raise ValueError("no more")
+
+    wanted = Wanted(save=("masks",))
+    with pytest.raises(ValueError, match="no more") as told:
+        predict_frames(Frames(pictures()), "a", bright, SPACE, tmp_path, wanted, progress=told_of)
+    assert told.value.__traceback__ is not None  # which keeps all frames of the program alive
+    assert decoding == []

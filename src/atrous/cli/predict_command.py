@@ -93,7 +93,7 @@ def predict(  # noqa: PLR0913  (what decides the result has a flag each)
     if as_json:
         print_json(
             {
-                "written": [str(path) for path in outcome.written],
+                "written": [_place(path, out) for path in outcome.written],
                 "failed": {str(path): reason for path, reason in outcome.failed.items()},
                 "predicted": outcome.predicted,
                 "skipped": outcome.skipped,
@@ -102,14 +102,20 @@ def predict(  # noqa: PLR0913  (what decides the result has a flag each)
             }
         )
     else:
-        print(_told(outcome, Path(out)))
+        print(_told(outcome, out))
     return 1 if outcome.failed else 0
 
 
-def _told(outcome: Any, out: Path) -> str:
+def _place(path: Path, out: str) -> str:
+    """Return where a result is: its path, or its address below that of a store, of which a path has lost a slash."""
+    return f"{out.rstrip('/')}/{path.relative_to(Path(out)).as_posix()}" if "://" in out else str(path)
+
+
+def _told(outcome: Any, out: str) -> str:
     """Return in a line or a few what a prediction came to."""
-    folders = sorted({path.relative_to(out).parts[0] for path in outcome.written if path.is_relative_to(out)})
-    where = ", ".join(str(out / folder) for folder in folders) or "nothing was written"
+    root = Path(out)
+    folders = sorted({path.relative_to(root).parts[0] for path in outcome.written if path.is_relative_to(root)})
+    where = ", ".join(_place(root / folder, out) for folder in folders) or "nothing was written"
     lines = [f"{outcome.predicted} predicted, {len(outcome.failed)} failed: {where}"]
     if outcome.redone:
         lines.append(f"{outcome.redone} had been finished by another model, with other options, or have changed since")

@@ -31,10 +31,12 @@ _ORIENTATION = 274
 def file_bytes(path: Path, *, first: int = -1) -> bytes:
     """Return what the file holds, or its `first` bytes.
 
-    Raises `AtrousError` for a missing or empty file, a folder, or no permission.
+    Raises `AtrousError` for a missing or empty file, a folder, a pipe or a device, or no permission.
     """
     if path.is_dir():
         raise AtrousError(f"{path}: this is a folder, and one image file is wanted. Name a file inside it.")
+    if path.exists() and not path.is_file():  # to open a pipe waits for who writes into it
+        raise AtrousError(f"{path}: this is a pipe or a device, and one image file is wanted. Write it to a file.")
     try:
         with path.open("rb") as file:
             data = file.read(first)

@@ -110,7 +110,7 @@ class Difference:
     def sentence(self) -> str:
         """What was found, in a sentence that can be cited; differences are in points, hundredths."""
         if np.isnan(self.value):
-            return f"{self.names[0]} and {self.names[1]} cannot be compared: no pixel of the {self.images} images is counted"
+            return f"{' and '.join(self.names)} cannot be compared: no pixel of the {self.images} images is counted"
         sign = -1 if self.value < 0 else 1
         title, better = MEASURE_TITLES[self.measure], self.names[0 if sign < 0 else 1]
         low, high = sorted((100 * sign * self.low, 100 * sign * self.high))

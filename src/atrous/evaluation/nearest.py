@@ -16,7 +16,8 @@ def distances_to(points: NDArray[np.bool_], others: NDArray[np.bool_], spacing: 
     `others` is empty every distance is infinite.
 
     Squared distances are a sum over axes, so the nearest is found one axis after the other; the last axis is followed
-    from the points only.
+    from the points only. The middle one is followed as far as a limit first, and further only for points whose nearest
+    is beyond it: most lie close to one another.
 
     Source: Felzenszwalb and Huttenlocher, "Distance transforms of sampled functions", Theory of Computing 2012.
 
@@ -35,9 +36,31 @@ def distances_to(points: NDArray[np.bool_], others: NDArray[np.bool_], spacing: 
     steps = [spacing[axis] for axis in order]
     places = np.nonzero(points[box])
     squares = _along_first(np.ascontiguousarray(cut.transpose(order)), steps[0])
-    for axis in range(1, cut.ndim - 1):
-        squares = _along(squares, axis, steps[axis])
-    return np.sqrt(_from_points(squares, [places[axis] for axis in order], steps[-1]))
+    ordered = [places[axis] for axis in order]
+    if cut.ndim == 2:
+        return np.sqrt(_from_points(squares, ordered, steps[-1]))
+    return np.sqrt(_through_middle(squares, ordered, steps))
+
+
+_NEAR = 4
+"""As far as so many of the largest steps the nearest is looked for first."""
+
+
+def _through_middle(
+    squares: NDArray[np.float64], places: list[NDArray[np.intp]], steps: list[float]
+) -> NDArray[np.float64]:
+    """Return the same along the middle axis and the last: at each limit those are final that lie within it."""
+    whole = (squares.shape[1] * steps[1]) ** 2
+    limit = (_NEAR * max(steps)) ** 2
+    found = np.full(len(places[0]), np.inf)
+    open_ = np.arange(len(found))
+    while True:
+        near = _along(squares, 1, steps[1], limit)
+        found[open_] = _from_points(near, [each[open_] for each in places], steps[-1])
+        open_ = open_[found[open_] > limit]
+        if not len(open_) or limit >= whole:
+            return found
+        limit *= 4
 
 
 _WHOLE = 1 << 18
@@ -73,13 +96,16 @@ def _along_first(others: NDArray[np.bool_], step: float) -> NDArray[np.float64]:
     return np.square(np.minimum(index - before, after - index) * step)
 
 
-def _along(squares: NDArray[np.float64], axis: int, step: float) -> NDArray[np.float64]:
-    """Return the least of each square and of those further along the axis, more by the squared distance to them."""
+def _along(squares: NDArray[np.float64], axis: int, step: float, limit: float) -> NDArray[np.float64]:
+    """Return the least of each square and of those further along the axis, more by the squared distance to them.
+
+    Those whose squared distance is more than the limit are left out.
+    """
     given = np.moveaxis(squares, axis, 0)
     least = given.copy()
     for shift in range(1, len(given)):
         rise = (shift * step) ** 2
-        if rise >= least.max():
+        if rise > limit:
             break
         np.minimum(least[shift:], given[:-shift] + rise, out=least[shift:])
         np.minimum(least[:-shift], given[shift:] + rise, out=least[:-shift])

@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from atrous.contract import IGNORE
+
 
 class Overlaps(NamedTuple):
     """The pairs of numbers that occur, each once and in order: `first`, `second` and their common `pixels`, int64."""
@@ -51,3 +53,12 @@ def check_sizes(**given: NDArray[Any]) -> None:
     if len({numbers.shape for numbers in given.values()}) > 1:
         sizes = " and ".join(f"{name} is {numbers.shape}" for name, numbers in given.items())
         raise ValueError(f"{sizes}; give all the same size")
+
+
+def check_cells(truth: NDArray[Any], labels: NDArray[Any]) -> None:
+    """Raise `ValueError` for what are not whole numbers (h, w) of one size, 0 and 1 where the truth is counted."""
+    check_sizes(truth=truth, labels=labels)
+    for name, given in (("truth", truth), ("labels", labels)):
+        other = given[(truth != IGNORE) & (given != 0) & (given != 1)]
+        if other.size:
+            raise ValueError(f"{name} has class {other.max()}; membranes are 0 and cells 1, and there is no other")

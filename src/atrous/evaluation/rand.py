@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atrous.contract import IGNORE
-from atrous.evaluation.overlaps import check_sizes, overlaps, regions
+from atrous.evaluation.figures import figure, plain
+from atrous.evaluation.overlaps import check_cells, check_sizes, overlaps, regions
 
 RAND_DEFINITIONS = {
     "rand_error": "1 - sum p_ij^2 / (sum s_j^2 / 2 + sum t_i^2 / 2)",
@@ -63,13 +64,8 @@ class RandScores:
 
         Raises `ValueError` for arrays that are not (h, w) integers of one size, and for other classes.
         """
-        check_sizes(truth=truth, labels=labels)
+        check_cells(truth, labels)
         counted = truth != IGNORE
-        for name, given in (("truth", truth[counted]), ("labels", labels[counted])):
-            if given.size and not 0 <= given.min() <= given.max() <= 1:
-                raise ValueError(
-                    f"{name} has class {given.max() if given.max() > 1 else given.min()}; membranes are 0 and cells 1, and there is no other"
-                )
         cells = regions(truth == 1, connectivity=4), grown(regions(labels == 1, connectivity=4))
         common, true, found = rand_sums(*cells)
         wrong = int(np.count_nonzero((truth != labels) & counted))
@@ -108,20 +104,12 @@ class RandScores:
 
     def as_json(self) -> dict[str, Any]:
         """Return the scores as plain JSON values, the definitions included; NaN becomes None."""
-        values = {field: getattr(self, field) for _, field in _HEADINGS}
-        return {
-            **{field: None if np.isnan(value) else value for field, value in values.items()},
-            "images": self.images,
-            "definitions": RAND_DEFINITIONS,
-        }
+        values = {field: plain(getattr(self, field)) for _, field in _HEADINGS}
+        return {**values, "images": self.images, "definitions": RAND_DEFINITIONS}
 
     def as_text(self) -> str:
         """Return the scores in per cent, each beside its definition."""
-        values = [(title, getattr(self, field), RAND_DEFINITIONS[field]) for title, field in _HEADINGS]
-        lines = [
-            f"{title:<24}{'     -' if np.isnan(value) else f'{100 * value:6.2f}'}   {words}"
-            for title, value, words in values
-        ]
+        lines = [figure(title, getattr(self, field), RAND_DEFINITIONS[field]) for title, field in _HEADINGS]
         return "\n".join([*lines, f"({self.images} images; {RAND_DEFINITIONS['protocol']})"])
 
 

@@ -22,7 +22,7 @@ DEFINITIONS = {
     "foreground_mean_dice": "mean Dice without the first class, which is the background",
     "foreground_mean_accuracy": "mean accuracy without the first class, which is the background",
     "mean_iou_with_void": "mean IoU where v_i ignored pixels predicted as class i count as false positives: "
-    "n_ii / (t_i + sum_j n_ji + v_i - n_ii); the convention of SegNet's and ESPNet's CamVid figures",
+    "n_ii / (t_i + sum_j n_ji + v_i - n_ii); the convention of ESPNet's CamVid figure",
     "mean_iou_with_absent": "mean IoU in which a class that the ground truth lacks and the prediction has counts as 0; "
     "the convention of Cityscapes' program",
     "iou": "n_ii / (t_i + sum_j n_ji - n_ii)",

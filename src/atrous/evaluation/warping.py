@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from atrous.contract import IGNORE
 from atrous.evaluation.figures import figure, plain
-from atrous.evaluation.overlaps import check_sizes
+from atrous.evaluation.overlaps import check_cells
 
 WARPING_DEFINITIONS = {
     "warping_error": "share of the pixels in which the warped truth differs from the prediction",
@@ -58,13 +58,8 @@ class WarpingScores:
 
         Raises `ValueError` for arrays that are not (h, w) integers of one size, and for other classes.
         """
-        check_sizes(truth=truth, labels=labels)
+        check_cells(truth, labels)
         counted = truth != IGNORE
-        for name, given in (("truth", truth[counted]), ("labels", labels[counted])):
-            if given.size and not 0 <= given.min() <= given.max() <= 1:
-                raise ValueError(
-                    f"{name} has class {given.max() if given.max() > 1 else given.min()}; membranes are 0 and cells 1, and there is no other"
-                )
         target = (labels == 1) & counted
         differ = warped((truth == 1), target) ^ target
         wrong = ((truth == 1) ^ target) & counted

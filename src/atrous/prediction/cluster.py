@@ -77,8 +77,16 @@ class Worker:
             try:
                 answer = {"files": self.task.done(source, self.scorer, self.space)}
             except BAD as error:
-                answer = {"failed": refusal(source, error)}
+                answer = _refused(source, error)
         return {"number": row["number"], "answer": json.dumps(answer)}
+
+
+def _refused(source: Source, error: Exception) -> dict[str, str]:
+    """Return why a source came to no files, or why none will: what a worker raises would hide the words."""
+    try:
+        return {"failed": refusal(source, error)}
+    except AtrousError as hopeless:
+        return {"ended": str(hopeless)}
 
 
 class Tries:
@@ -108,7 +116,7 @@ def predict_on_cluster(
     cluster has none. A source whose worker dies is begun again by another, three times in all. The journal is kept by
     this process; what it knows as finished is skipped.
 
-    Raises `AtrousError` where Ray is not installed or no cluster answers.
+    Raises `AtrousError` where Ray is not installed, no cluster answers, or the disk is full.
     """
     left = [source for source in sources if journal is None or not journal.finished(source)]
     skipped = len(sources) - len(left)
@@ -116,6 +124,8 @@ def predict_on_cluster(
     failed: dict[Path, str] = {}
     root = task.out if isinstance(task.out, Path) else Path(task.out.address)
     for done, (source, answer) in enumerate(_answers(task, left, address, workers), skipped + 1):
+        if "ended" in answer:
+            raise AtrousError(answer["ended"])
         if "failed" in answer:
             failed[source.path] = answer["failed"]
         else:
@@ -183,7 +193,12 @@ def _joined(address: str | None) -> Iterator[Any]:
     before = ray.is_initialized()
     try:
         if not before:
-            ray.init(address=address, include_dashboard=None if address else False, log_to_driver=False)
+            ray.init(
+                address=address,
+                include_dashboard=None if address else False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise AtrousError(f"--cluster {address}: no Ray cluster answers there ({error})") from error
     try:

@@ -15,7 +15,7 @@ from typing import TypeVar
 from atrous.contract import AtrousError, LabelSpace, Prediction, Sample, Scorer
 from atrous.data import read_image
 from atrous.data.images import MAX_PIXELS
-from atrous.prediction.images import ahead, predicted
+from atrous.prediction.images import ahead, check_probabilities, predicted
 from atrous.prediction.journal import Journal
 from atrous.prediction.outputs import SCORED, write_prediction
 from atrous.prediction.sources import Source
@@ -143,7 +143,7 @@ def predict_source(
     sample = _read(source, wanted=wanted)
     if sample is None:
         return _predict_file(source, scorer, space, out, wanted, progress)
-    return write_prediction(out, source.name, _of_image(scorer, sample, space, wanted), sample, save=wanted.save)
+    return write_prediction(out, source.name, of_image(scorer, sample, space, wanted), sample, save=wanted.save)
 
 
 def refusal(source: Source, error: Exception) -> str:
@@ -180,7 +180,7 @@ def _started(
         if sample is None:
             files = _predict_file(source, scorer, space, out, wanted, progress)
             return lambda: files
-        prediction = _of_image(scorer, sample, space, wanted)
+        prediction = of_image(scorer, sample, space, wanted)
         return pool.submit(write_prediction, out, source.name, prediction, sample, save=wanted.save).result
     except BAD as error:
         return partial(_raise, error)
@@ -231,10 +231,12 @@ def read_source(source: Source, *, max_pixels: int = MAX_PIXELS) -> Sample:
     return Sample(image=read_image(source.path, max_pixels=max_pixels), path=source.path)
 
 
-def _of_image(scorer: Scorer, sample: Sample, space: LabelSpace, wanted: Wanted) -> Prediction:
+def of_image(scorer: Scorer, sample: Sample, space: LabelSpace, wanted: Wanted) -> Prediction:
     """Return the prediction of a decoded image: in blocks where that was asked for, memory is limited, or it is large.
 
     Probabilities are asked for of the whole image: they are as large as the largest that a block's could be.
+
+    Raises `AtrousError` where the limit cannot hold what is computed.
     """
     whole = not SCORED.isdisjoint(wanted.save)
     height, width = sample.image.shape[:2]
@@ -243,6 +245,8 @@ def _of_image(scorer: Scorer, sample: Sample, space: LabelSpace, wanted: Wanted)
         from atrous.prediction.rasters import predicted_in_blocks
 
         return predicted_in_blocks(scorer, sample, space, wanted)
+    if whole:
+        check_probabilities((height, width), space, wanted, of="an image")
     return predicted(scorer, sample, space, probabilities=whole)
 
 

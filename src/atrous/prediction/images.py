@@ -10,10 +10,14 @@ from typing import Any, TypeVar
 import numpy as np
 
 from atrous.contract import AtrousError, LabelSpace, Prediction, Sample, Scorer
+from atrous.prediction import memory
 from atrous.prediction.arrays import from_numpy, scored, to_numpy
+from atrous.prediction.wanted import Wanted
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+_COPIES = 4  # of probabilities: the network's, those of the frame before, their mix, those being written
 
 
 def predicted(scorer: Scorer, sample: Sample, space: LabelSpace, *, probabilities: bool = False) -> Prediction:
@@ -45,6 +49,23 @@ def predicted(scorer: Scorer, sample: Sample, space: LabelSpace, *, probabilitie
         raise ValueError(f"the scorer returned labels of {labels.shape} for an image of {height}x{width}")
     kept = scores.astype(np.float32, copy=False) if probabilities and scores is not None else None
     return Prediction(labels=labels.astype(np.uint8, copy=False), space=space, path=sample.path, probabilities=kept)
+
+
+def check_probabilities(size: tuple[int, ...], space: LabelSpace, wanted: Wanted, *, of: str) -> None:
+    """Raise `AtrousError` where the limit of memory cannot hold probabilities of this (height, width), being written.
+
+    `of` says in words of what they are.
+    """
+    if wanted.max_memory is None:
+        return
+    height, width = size
+    needed = memory.resident() + _COPIES * 4 * len(space) * height * width
+    if needed > wanted.max_memory:
+        raise AtrousError(
+            f"a limit of {memory.in_words(wanted.max_memory)} cannot hold the probabilities of {of} of {height} x "
+            f"{width} pixels and {len(space)} classes: {memory.in_words(needed)} are needed. Give that much, or leave "
+            "out smoothing, probabilities and cutouts."
+        )
 
 
 def ahead(

@@ -116,4 +116,9 @@ def _computed(session: Any, name: str, images: NDArray[np.float32]) -> NDArray[A
     onnxruntime = onnxruntime_module()
     options = onnxruntime.RunOptions()
     options.only_execute_path_to_fetches = True
-    return session.run([name], {INPUT: images}, options)[0]
+    try:
+        return session.run([name], {INPUT: images}, options)[0]
+    except Exception as error:  # its errors have no class in common
+        if "allocate memory" in str(error) or "bad allocation" in str(error) or "bad_alloc" in str(error):
+            raise MemoryError(str(error)) from error
+        raise

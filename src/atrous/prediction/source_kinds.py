@@ -79,6 +79,8 @@ def _may_be_dicom(name: str) -> bool:
 
 def _beginning(path: Path) -> bytes:
     """Return the first bytes of a file, none where it cannot be opened: who reads it will say why."""
+    if not os.path.isfile(path):  # noqa: PTH113  (as above; a pipe would be waited for)
+        return b""
     try:
         with path.open("rb", buffering=0) as file:
             return file.read(132)

@@ -19,8 +19,9 @@ import numpy as np
 from atrous.contract import AtrousError, LabelSpace, Sample, Scorer
 from atrous.data.images import MAX_PIXELS, as_image, picture
 from atrous.prediction.films import Frame, Frames, quiet, sound_rate
+from atrous.prediction.folders import of_image
 from atrous.prediction.images import predicted
-from atrous.prediction.outputs import SCORED, write_prediction
+from atrous.prediction.outputs import write_prediction
 from atrous.prediction.video import predict_frames
 from atrous.prediction.wanted import Progress, Wanted
 
@@ -70,8 +71,7 @@ def predict_stream(
     Raises `AtrousError` as `read_stream` does, and where the disk refuses.
     """
     sample = read_stream(stream, max_pixels=wanted.max_pixels)
-    found = predicted(scorer, sample, space, probabilities=not SCORED.isdisjoint(wanted.save))
-    return write_prediction(out, STREAM_NAME, found, sample, save=wanted.save)
+    return write_prediction(out, STREAM_NAME, of_image(scorer, sample, space, wanted), sample, save=wanted.save)
 
 
 def camera_index(source: str) -> int | None:

@@ -14,9 +14,8 @@ import numpy as np
 
 from atrous.contract import AtrousError, LabelSpace, Prediction, Sample, Scorer
 from atrous.draw import legend_of, overlay
-from atrous.prediction import memory
 from atrous.prediction.films import Frame, Frames, missing_bytes, opened_film, written_film
-from atrous.prediction.images import predicted
+from atrous.prediction.images import check_probabilities, predicted
 from atrous.prediction.outputs import SCORED, write_prediction
 from atrous.prediction.pipes import behind, buffered
 from atrous.prediction.rasters import predicted_in_blocks
@@ -25,7 +24,6 @@ from atrous.prediction.sources import Source
 from atrous.prediction.wanted import Progress, Wanted
 
 _LARGEST_LEGEND = 1 / 3  # of the frame's height: a legend of 150 classes would be larger than the picture
-_COPIES = 4  # of a frame's probabilities: the network's, those before, their mix, those being written
 _TOLERATED = 0.1  # of the frames announced, where the format only estimates their number
 
 
@@ -122,26 +120,13 @@ def _each(
         if wanted.max_memory is not None and not scored:
             yield frame, predicted_in_blocks(scorer, Sample(image=frame), space, wanted)
             continue
-        _check_memory(frame, space, wanted)
+        check_probabilities(frame.shape[:2], space, wanted, of="a frame")
         prediction = predicted(scorer, Sample(image=frame), space, probabilities=scored)
         if wanted.smoothing and prediction.probabilities is not None:
             probabilities = steady(frame, prediction.probabilities)
             labels = probabilities.argmax(0).astype(np.uint8)
             prediction = replace(prediction, probabilities=probabilities, labels=labels)
         yield frame, prediction
-
-
-def _check_memory(frame: Frame, space: LabelSpace, wanted: Wanted) -> None:
-    """Raise `AtrousError` where the limit cannot hold the probabilities of a frame, mixed and being written."""
-    if wanted.max_memory is None:
-        return
-    needed = memory.resident() + _COPIES * 4 * len(space) * frame.shape[0] * frame.shape[1]
-    if needed > wanted.max_memory:
-        raise AtrousError(
-            f"a limit of {memory.in_words(wanted.max_memory)} cannot hold the probabilities of a frame of "
-            f"{frame.shape[0]} x {frame.shape[1]} pixels and {len(space)} classes: {memory.in_words(needed)} are "
-            "needed. Give that much, or leave out smoothing, probabilities and cutouts."
-        )
 
 
 def _files(written: list[Path], wanted: Wanted) -> AbstractContextManager[Callable[..., None]]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from atrous.contract import AtrousError, LabelSpace, Prediction, Sample, Scorer
 from atrous.draw import displayed
+from atrous.prediction import memory
 from atrous.prediction.images import predicted
 from atrous.prediction.outputs import SCORED, write_prediction
 from atrous.prediction.sources import Source
@@ -19,6 +20,7 @@ from atrous.prediction.volume_files import Volume, slice_name, volume_of
 from atrous.prediction.wanted import Progress, Wanted
 
 _OF_THE_VOLUME = frozenset({"masks", "statistics"})
+_LABELS, _PROBABILITIES = 2, 8  # bytes of a voxel, turned while they are written, and of a class in a pixel
 _LOOKED_AT = 16  # slices that decide which values are black and white
 _DARK, _BRIGHT = 0.5, 99.5  # per cent
 
@@ -44,7 +46,7 @@ def predict_volume(
     refuses.
     """
     volume = volume_of(source.path, source.files)
-    _refuse_large(source, volume, wanted)
+    _refuse_large(source, volume, space, wanted)
     labels = np.zeros((volume.count, *volume.size), np.uint8)
     files: list[Path] = []
     for index, (prediction, pictures) in enumerate(_predictions(source, volume, scorer, space, out, wanted)):
@@ -60,12 +62,19 @@ def predict_volume(
     return files
 
 
-def _refuse_large(source: Source, volume: Volume, wanted: Wanted) -> None:
+def _refuse_large(source: Source, volume: Volume, space: LabelSpace, wanted: Wanted) -> None:
+    """Raise `AtrousError` for slices of too many pixels, and where a limit cannot hold all labels and one slice."""
     height, width = volume.size
     if height * width > wanted.max_pixels:
         raise AtrousError(
             f"{source.path}: slices of {height} x {width} (height x width) are more than {wanted.max_pixels:,} pixels; "
             "raise --max-pixels if they are meant to be so"
+        )
+    needed = memory.resident() + height * width * (_LABELS * volume.count + _PROBABILITIES * len(space))
+    if wanted.max_memory is not None and needed > wanted.max_memory:
+        raise AtrousError(
+            f"{source.path}: a limit of {memory.in_words(wanted.max_memory)} cannot hold a volume of {volume.count} "
+            f"slices of {height} x {width} pixels and {len(space)} classes: {memory.in_words(needed)} are needed"
         )
 
 

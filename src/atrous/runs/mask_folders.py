@@ -80,12 +80,13 @@ def mask_folders(
     """Pair the masks below two folders and work out what they hold; all of them are read once.
 
     Names are compared below their folders without suffix, then without endings such as `_mask`, `_pred` or
-    `_gtFine_labelIds`, then without folders. `labels` may also be a dataset, of which `split` is taken, "val"
-    for None; the classes then are its own. Else they are what `classes.json` beside the masks says, or `classes` in the order of the values,
-    or what the masks hold. Predictions may hold the same values, or the indices 0, 1, 2 of the classes.
+    `_gtFine_labelIds`, then without folders. `labels` may also be a dataset, of which `split` is taken, "val" for None;
+    the classes then are its own. Else they are what `classes.json` beside the masks says, or `classes` in the order of
+    the values, or what the masks hold. Predictions may hold the same values, or the indices 0, 1, 2 of the classes.
+    Volumes become pairs of slices.
 
     Raises `AtrousError` for folders that are missing or hold no masks, labels without prediction, names that fit
-    several, sizes that differ, and predicted values that mean no class.
+    several, sizes that differ, predicted values that mean no class, and a split of a folder that has none.
     """
     for folder in (predictions, labels):
         if not folder.is_dir():

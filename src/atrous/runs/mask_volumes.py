@@ -37,7 +37,7 @@ def in_slices(pairs: Sequence[Pair]) -> list[Pair]:
     found = sliced(Found(splits={"": Matched(tuple(pairs))}))
     if found.problems:
         first = found.problems[0]
-        raise AtrousError(f"{first.path}: {first.message}", kind=first.kind)
+        raise AtrousError(f"{first.path}: {first.detail}", kind=first.kind)
     return [replace(pair, image=_of_labels(pair.image)) for pair in found.splits[""].pairs]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from atrous.runs.mask_folders import MaskFolders
     from atrous.runs.measuring import Wished
     from atrous.verbs.labelled import Labelled
     from atrous.verbs.opening import Opened
@@ -34,6 +35,18 @@ def about_model(model: Any, data: str | Path, found: Labelled, opened: Opened, w
         "measures": list(wished.measures),
         **made_with(),
         "notes": [*found.notes, *wished.notes],
+    }
+
+
+def about_masks(predictions: str | Path, labels: str | Path, folders: MaskFolders, wished: Wished) -> dict[str, Any]:
+    """Return what a reader must know of the scores of masks of any tool, as plain JSON values."""
+    return {
+        "predictions": str(predictions),
+        "labels": str(labels),
+        "images": len(folders.pairs),
+        "measures": list(wished.measures),
+        **made_with(),
+        "notes": [*folders.notes, *wished.notes],
     }
 
 

@@ -62,7 +62,10 @@ def predict_on(
             task, sources, address=address, workers=workers, journal=journal, progress=progress
         )
     joined = join(target, wanted) if isinstance(target, Path) and outcome.predicted else []
-    return replace(outcome, written=[*outcome.written, *joined], refined=opened.refined)
+    written = [*outcome.written, *joined]
+    if isinstance(target, Path):
+        written = [Path(out, file.relative_to(target)) for file in written]
+    return replace(outcome, written=written, refined=opened.refined)
 
 
 def _scorer_of(opening: Callable[[], Opened]) -> tuple[Scorer, LabelSpace]:

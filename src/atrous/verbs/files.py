@@ -113,6 +113,7 @@ def _watched(
 ) -> Outcome:
     """Predict what is in the folder and what comes, until Ctrl-C, and return what it came to."""
     import logging
+    from dataclasses import replace
 
     from atrous.prediction import Outcome, predict_into
     from atrous.prediction.watching import watched
@@ -120,9 +121,12 @@ def _watched(
     total = Outcome(written=[], failed={})
     try:
         for sources in watched(folder, apart_from=folders_of(out)):
-            total += predict_into(
+            came = predict_into(
                 out, opened.scorer, sources, opened.space, wanted=wanted, journal=journal, progress=progress
             )
+            again = {source.path for source in sources}  # what was copied slowly fails until it is whole
+            failed = {path: reason for path, reason in total.failed.items() if path not in again}
+            total = replace(total, failed=failed) + came
     except KeyboardInterrupt:
         logging.getLogger("atrous").info("%s: no longer watched", folder)
     return total

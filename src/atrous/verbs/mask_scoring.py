@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from atrous.contract import Colour
     from atrous.evaluation.report import Report
 
-from atrous.verbs.about import made_with
+from atrous.verbs.about import about_masks
 from atrous.verbs.asked import Asked
 from atrous.verbs.reporting import report_of, write
 
@@ -61,14 +61,7 @@ def evaluate_masks(  # noqa: PLR0913  (a door: what decides the result has a nam
     truths = [Pair(pair.name, pair.truth, pair.truth) for pair in folders.pairs]
     numbered = folders.space.encoding == "instances"
     wished = asked.wished(truths, folders.counted, numbered=numbered, probabilities=False)
-    about = {
-        "predictions": str(predictions),
-        "labels": str(labels),
-        "images": len(folders.pairs),
-        "measures": list(wished.measures),
-        **made_with(),
-        "notes": [*folders.notes, *wished.notes],
-    }
+    about = about_masks(predictions, labels, folders, wished)
     total = len(folders.pairs)
     report = report_of(
         mask_answers(folders), folders.counted, asked, wished, about=about, total=total, progress=progress

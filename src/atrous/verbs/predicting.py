@@ -41,7 +41,7 @@ def predict(
 ) -> Prediction | Iterator[Prediction]: ...
 
 
-def predict(  # noqa: PLR0913  (a door: what decides the result has a name each)
+def predict(  # type: ignore[misc]  # noqa: PLR0913  (a door: what decides the result has a name each)
     model: str | Path | Scorer | Sequence[str | Path],
     source: str | Path | NDArray[Any],
     *,
@@ -122,6 +122,7 @@ def predict(  # noqa: PLR0913  (a door: what decides the result has a name each)
         if watch or cluster is not False or redo or max_memory is not None or block is not None:
             raise ValueError("watch, cluster, redo, max_memory and block are about files; give out=, a folder for them")
         return _in_memory(opening(), source, wanted, probabilities=probabilities)
+    _check_cluster(source, out, cluster=cluster is not False, workers=workers)
     if cluster is not False:
         from atrous.verbs.clusters import predict_on
 
@@ -136,6 +137,21 @@ def predict(  # noqa: PLR0913  (a door: what decides the result has a name each)
     if isinstance(source, np.ndarray):
         raise ValueError("an array came with out; files are written of files: leave out away, or give the file's path")
     return predict_files(opening(), source, Path(out), wanted, redo=redo, watch=watch, progress=progress)
+
+
+def _check_cluster(source: Any, out: str | Path, *, cluster: bool, workers: int | None) -> None:
+    """Raise `ValueError` for what only a cluster can do, without one, and for fewer workers than one."""
+    from atrous.prediction.remote import is_remote
+
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers {workers} came; 1 or more is accepted")
+    if cluster:
+        return
+    if workers is not None:
+        raise ValueError(f"workers {workers} came without cluster; give both, or neither")
+    for place in (source, out):
+        if isinstance(place, str) and is_remote(place):
+            raise ValueError(f"{place}: this is in a store, which --cluster alone reads and writes; give it too")
 
 
 def _in_memory(
