@@ -131,6 +131,8 @@ def without(*keys: str) -> dict[str, Any]:
         ({"settings": "3"}, r"metadata 'atrous' is damaged \(no settings are in it"),
         ({"settings": without("classes")}, r"metadata 'atrous' is damaged \('classes' is missing"),
         ({"settings": {**SETTINGS, "format": 2}}, r"\(format 2; this version reads up to 1: update atrous\)"),
+        ({"settings": {**SETTINGS, "format": "one"}}, r"\(format 'one'; a whole number up to 1 is wanted\)"),
+        ({"settings": {**SETTINGS, "options": [1]}}, r"\(options \[1\]; a table of the network's options is wanted\)"),
         ({"settings": {**SETTINGS, "geometry": {"multiple": 0}}}, r"damaged \(multiple: input should be greater"),
         ({"settings": {**SETTINGS, "geometry": 7}}, r"net.onnx: its metadata 'atrous' is damaged \("),
         ({"settings": {**SETTINGS, "export": 7}}, r"damaged \(export is 7, a table is wanted\)"),

@@ -38,8 +38,7 @@ def config_of(values: Any, path: Path) -> Config:
     if not isinstance(values, dict):
         raise AtrousError(f"{path}: no settings are in it; is it the config.json of another program?")
     try:
-        if values["format"] > FORMAT:
-            raise AtrousError(f"{path}: format {values['format']}; this version reads up to {FORMAT}: update atrous")
+        _check_kinds(values, path)
         space = {key: values[key] for key in ("colours", "values", "ignore", "encoding")}
         return Config(
             model=values["architecture"],
@@ -56,6 +55,16 @@ def config_of(values: Any, path: Path) -> Config:
         raise AtrousError(f"{path}: {error} is missing; is it the config.json of another program?") from error
     except (ValidationError, TypeError) as error:
         raise AtrousError(f"{path}: {explained(error)}") from error
+
+
+def _check_kinds(values: Mapping[str, Any], path: Path) -> None:
+    number, options = values["format"], values["options"]
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise AtrousError(f"{path}: format {number!r}; a whole number up to {FORMAT} is wanted")
+    if number > FORMAT:
+        raise AtrousError(f"{path}: format {number}; this version reads up to {FORMAT}: update atrous")
+    if not isinstance(options, dict):
+        raise AtrousError(f"{path}: options {options!r}; a table of the network's options is wanted")
 
 
 def config_json(config: Config) -> dict[str, Any]:

@@ -111,7 +111,8 @@ class Bench:
                 "stored values to labels; images/s in batches of "
                 f"{self.batch}. The floor is {self.work.multiply_adds / 1e9:.1f} G multiply-adds at the rate of a "
                 f"product of matrices (G/s: {rates}), and {self.work.outputs / 1e6:.0f} MB between the layers, written "
-                f"and read once, at {self.rates.bandwidth / 1e9:.1f} GB/s.",
+                f"and read once, and {self.work.weights / 1e6:.0f} MB of weights, at {self.rates.bandwidth / 1e9:.1f} "
+                "GB/s: in fp32; a half in bf16, a quarter in int8.",
             ]
         )
 

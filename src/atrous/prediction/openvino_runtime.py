@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from atrous.contract import AtrousError
 from atrous.prediction.exported import ENTRY, ExportedScorer, check_ends, check_present, settings_in
+from atrous.prediction.signal_stacks import kept_signal_stack
 
 Precision = Literal["bf16", "f32"]
 
@@ -83,11 +84,12 @@ class _Compiled:
 
     def __call__(self, name: str, images: NDArray[np.float32]) -> NDArray[Any]:
         openvino = openvino_module()
-        if name not in self.ready:
-            alone = openvino.Model([self.model.output(name)], self.model.get_parameters(), name)
-            self.ready[name] = openvino.compile_model(alone, "CPU", self.settings)
-        # The request's memory is used again for the next image.
-        return np.array(self.ready[name](images)[0])
+        with kept_signal_stack():
+            if name not in self.ready:
+                alone = openvino.Model([self.model.output(name)], self.model.get_parameters(), name)
+                self.ready[name] = openvino.compile_model(alone, "CPU", self.settings)
+            # The request's memory is used again for the next image.
+            return np.array(self.ready[name](images)[0])
 
 
 def _model(path: Path) -> Any:
