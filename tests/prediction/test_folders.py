@@ -242,6 +242,7 @@ def test_wishes_out_of_range_are_told(wrong, words):
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
+        ({"frames": 3}, "frames 3 came, and the source is no webcam; leave them away"),
         ({"watch": True}, "watch, cluster, redo, max_memory and block are about files; give out="),
         ({"out": "OUT", "watch": True}, "watch came with .*, and only a folder can be watched; give one"),
         ({"out": "OUT", "cluster": True, "smoothing": 0.5}, "cluster came with watch, smoothing or an array"),
@@ -295,7 +296,7 @@ def test_limits_that_change_no_byte_do_nothing_again(tmp_path):
     folder, model = pictures(tmp_path / "in", 2), write_exported(tmp_path / "tiny.onnx")
     first = atrous.predict(model, folder, out=tmp_path / "out", save="masks", max_pixels=1000)
     assert first.predicted == 2
-    again = atrous.predict(model, folder, out=tmp_path / "out", save="masks", frames=3)
+    again = atrous.predict(model, folder, out=tmp_path / "out", save="masks", max_pixels=2000)
     assert (again.predicted, again.skipped, again.redone) == (0, 2, 0)
 
 

@@ -39,7 +39,13 @@ _PARTS = {
     "flicker": "Flicker",
 }
 _ACCURACIES = ("mean_iou", "mean_dice", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou")
-_SOMETIMES = ("foreground_mean_iou", "foreground_mean_dice", "foreground_mean_accuracy", "mean_iou_with_void")
+_SOMETIMES = (
+    "foreground_mean_iou",
+    "foreground_mean_dice",
+    "foreground_mean_accuracy",
+    "mean_iou_with_void",
+    "mean_iou_with_absent",
+)
 
 
 def page(report: Report) -> Iterator[str]:
@@ -71,8 +77,9 @@ def headline(report: Report, parts: Mapping[str, Any]) -> str:
     """Return the means with their intervals and definitions."""
     ranges = parts.get("intervals") or {}
     ignored = report.void or sum(parts.get("void") or ())
-    unshown = () if ignored else ("mean_iou_with_void",)
-    shown = [*_ACCURACIES, *(name for name in _SOMETIMES if name in parts and name not in unshown)]
+    alike = parts["mean_iou_with_absent"] == parts["mean_iou"]
+    unshown = {"mean_iou_with_void": not ignored, "mean_iou_with_absent": alike}
+    shown = [*_ACCURACIES, *(name for name in _SOMETIMES if name in parts and not unshown.get(name, False))]
     rows = [(titled(name), per_cent(parts[name]), span(ranges.get(name)), DEFINITIONS[name]) for name in shown]
     told = ONE_IMAGE if report.intervals is None else _interval_words(ranges)
     words = f"{parts['images']:,} images. {sentence(DEFINITIONS['protocol'])} {sentence(told)}"

@@ -83,11 +83,11 @@ class MultiScale(nn.Module):
     def _scaled(self, images: Tensor, scale: Fraction) -> Tensor:
         corner = 1 if self.geometry.align_corners else 0
         # Whole numbers throughout, and `sym_max`, since a side is a symbol where the network is exported.
-        height, width = (
+        sides: list[Any] = [
             torch.sym_max(1, (side - corner) * scale.numerator // scale.denominator + corner)
             for side in images.shape[2:]
-        )
-        return self._resized(images, torch.Size((height, width)))
+        ]
+        return self._resized(images, torch.Size(sides))
 
     def _resized(self, x: Tensor, size: torch.Size) -> Tensor:
         if x.shape[2:] == size:

@@ -8,6 +8,7 @@ are in place, so that a process killed at any moment loses no more than the sour
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,9 +33,11 @@ _TEMPORARY = re.compile(r"\..*-[0-9a-f]{32}(\.[^/]*)?")
 class Places:
     """What is done with sources and results, wherever they are.
 
-    `state` is the size of a source and when it last changed, `there` says if a result is, `remove` takes one away.
+    `called` is where a source is, wherever the program was started, `state` its size and when it last changed; `there`
+    says if a result is, `remove` takes one away.
     """
 
+    called: Callable[[Source], str]
     state: Callable[[Source], State]
     there: Callable[[str], bool]
     remove: Callable[[str], None]
@@ -42,7 +45,12 @@ class Places:
     @classmethod
     def of(cls, out: Path) -> Places:
         """Return what is done with sources on this machine and files below an output folder."""
-        return cls(state=state_of, there=lambda file: (out / file).exists(), remove=lambda file: _remove(out, file))
+        return cls(
+            called=lambda source: os.path.abspath(source.path),  # noqa: PTH100  (Path.absolute keeps "..")
+            state=state_of,
+            there=lambda file: (out / file).exists(),
+            remove=lambda file: _remove(out, file),
+        )
 
 
 def state_of(source: Source) -> State:
@@ -121,7 +129,7 @@ class Journal:
     def _key(self, source: Source) -> dict[str, Any]:
         size, changed = self.states.get(source.name) or self.places.state(source)
         return {
-            "source": str(source.path),
+            "source": self.places.called(source),
             "size": size,
             "changed": changed,
             "model": self.model,

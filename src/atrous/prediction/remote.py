@@ -61,6 +61,10 @@ class Store:
             raise AtrousError(f"{self.address}/{path.as_posix()}: {_line(error)}") from error
         return target
 
+    def called(self, source: Source) -> str:
+        """Return the address of a source."""
+        return f"{self.address.rstrip('/')}/{source.path.as_posix()}"
+
     def state(self, source: Source) -> tuple[int | None, int | None]:
         """Return the size of a file of the folder, and when it last changed in ns; None of what is not there."""
         found = self._info(source.path.as_posix())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -43,7 +44,7 @@ def predict_on(
     from atrous.prediction.remote import Store, is_remote
 
     opened = opening()
-    target: Path | Store = Store(out) if is_remote(out) else Path(out).resolve()
+    target: Path | Store = Store(out) if is_remote(out) else Path(os.path.abspath(out))  # noqa: PTH100
     come_from = Store(source) if is_remote(source) else None
     if isinstance(target, Path):
         refuse_dataset(target)
@@ -51,7 +52,7 @@ def predict_on(
     sources = find(source, apart_from=apart) if come_from is None else come_from.sources()
     if come_from is None:  # a worker may stand in another folder
         sources = [
-            replace(each, path=each.path.resolve(), files=tuple(file.resolve() for file in each.files))
+            replace(each, path=each.path.absolute(), files=tuple(file.absolute() for file in each.files))
             for each in sources
         ]
     task = Task(opened=partial(_scorer_of, opening), wanted=wanted, out=target, come_from=come_from)
@@ -76,12 +77,12 @@ def _scorer_of(opening: Callable[[], Opened]) -> tuple[Scorer, LabelSpace]:
 @contextmanager
 def _journal(target: Any, come_from: Any, opened: Opened, wanted: Wanted) -> Iterator[Journal]:
     """Yield the journal of the output folder; that of a store is kept here and copied there at the end."""
-    from atrous.prediction.journal import JOURNAL, Places, kept, state_of
+    from atrous.prediction.journal import JOURNAL, Places, kept
 
     here = isinstance(target, Path)
     results = Places.of(target) if here else target
-    state = state_of if come_from is None else come_from.state
-    places = Places(state=state, there=results.there, remove=results.remove)
+    origins = Places.of(Path()) if come_from is None else come_from
+    places = Places(called=origins.called, state=origins.state, there=results.there, remove=results.remove)
     with tempfile.TemporaryDirectory() as temporary:
         folder = target if here else Path(temporary)
         if not here and target.there(JOURNAL):

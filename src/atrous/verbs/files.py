@@ -66,15 +66,22 @@ def folders_of(out: Path) -> list[Path]:
 
 
 def join(out: Path, wanted: Wanted) -> list[Path]:
-    """Write the files that tell of all images, `coco.json` and `statistics.csv`, where those kinds are wanted."""
+    """Write the files that tell of all images, `coco.json` and `statistics.csv`, where those kinds are wanted.
+
+    One of which no image has the kind any more, since another model came, is removed.
+    """
     from atrous.prediction.coco_files import joined_coco
     from atrous.prediction.statistics import joined_statistics
 
-    found = [
-        joined_coco(out) if "coco" in wanted.save else None,
-        joined_statistics(out) if "statistics" in wanted.save else None,
-    ]
-    return [path for path in found if path is not None]
+    found = []
+    for kind, name, joined in (("coco", "coco.json", joined_coco), ("statistics", "statistics.csv", joined_statistics)):
+        if kind in wanted.save or (out / name).exists():
+            path = joined(out)
+            if path is None:
+                (out / name).unlink(missing_ok=True)
+            elif kind in wanted.save:
+                found.append(path)
+    return found
 
 
 def refuse_dataset(out: Path) -> None:

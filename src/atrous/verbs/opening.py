@@ -69,6 +69,11 @@ def opened(
     )
 
 
+def absolute(model: Any) -> Any:
+    """Return what `predict` takes as a model with its paths from the root; a scorer comes back as it is."""
+    return [str(Path(path).absolute()) for path in model_names(model)] if _are_paths(model) else model
+
+
 def hash_of(paths: Sequence[str]) -> str | None:
     """Return what tells the weights of models from others', None where there is no model."""
     from hashlib import sha256

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from atrous.prediction import Outcome, Refiner
     from atrous.prediction.wanted import Progress, Wanted
 
-from atrous.verbs.opening import Opened, opened
+from atrous.verbs.opening import Opened, absolute, opened
 
 
 @overload
@@ -105,6 +105,7 @@ def predict(  # type: ignore[misc]  # noqa: PLR0913  (a door: what decides the r
     import numpy as np
 
     from atrous.data.images import MAX_PIXELS
+    from atrous.prediction.streams import camera_index
     from atrous.prediction.wanted import Wanted
 
     wanted = Wanted(
@@ -115,6 +116,10 @@ def predict(  # type: ignore[misc]  # noqa: PLR0913  (a door: what decides the r
         smoothing=smoothing,
         frames=frames,
     )
+    if frames is not None and (isinstance(source, np.ndarray) or camera_index(str(source)) is None):
+        raise ValueError(f"frames {frames} came, and the source is no webcam; leave them away")
+    if cluster is not False:  # a worker may stand in another folder
+        model = absolute(model)
     opening = partial(
         opened, model, space=space, crf=crf, tta=tta, scales=scales, window=window, overlap=overlap, device=device
     )
