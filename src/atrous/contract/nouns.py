@@ -193,7 +193,9 @@ class Scorer(Protocol):
     Images are (n, c, h, w), the sample's values, not normalised, uint8 or float32 (16 bits arrive as float32 of the
     same values). Probabilities are (n, classes, h, w) float32 of the same array library and device. A scorer may also
     offer `labels(images) -> (n, h, w) uint8`, the most probable class and the lowest on a tie, without full-size maps;
-    `geometry`; and `from_numpy(array)`, which moves an image to its device.
+    `geometry`; `from_numpy(array)`, which moves an image to its device; and, where its geometry has a margin,
+    `surrounded((top, bottom, left, right))`, a scorer of images whose border, so many pixels wide, is what really
+    surrounds the inside that it answers for.
     """
 
     def __call__(self, images: Any, /) -> Any:
