@@ -70,8 +70,10 @@ wheel: $(STAMP)  ## source archive and wheel, tried in an empty environment
 
 $(STAMP): .venv/bin/python pyproject.toml constraints.txt CMakeLists.txt $(SOURCES)
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[train,plots,medical,geo,formats,export,cluster,openvino,dev]"
-	@# albumentations asks for an OpenCV of its own, which would overwrite the one with the contributed modules.
-	$(BIN)/pip install --quiet -c constraints.txt --no-deps albumentations albucore stringzilla simsimd
+	@# albumentations asks for an OpenCV of its own, which would overwrite the one with the contributed modules, and
+	@# cityscapesScripts, whose numbers ours must equal, for a package that Python has long had.
+	$(BIN)/pip install --quiet -c constraints.txt --no-deps albumentations albucore stringzilla simsimd \
+	  cityscapesscripts pyquaternion
 	touch $@
 
 .venv/.atrous-docs: $(STAMP)
