@@ -16,7 +16,7 @@ from atrous.contract import Config, Geometry, LabelSpace, Preprocessing, config_
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 CLASSES = {"smp": 11, "torchvision": 21}
 SIZES = {"smp": 512, "torchvision": 513}
-SIDES = ("peer", "torch", "onnx", "torch-bf16", "openvino-bf16", "onnx-int8")
+SIDES = ("peer", "torch", "onnx", "openvino", "torch-bf16", "openvino-bf16", "onnx-int8")
 """The peer, and ours in float32, bfloat16 and 8-bit integers."""
 
 
@@ -145,7 +145,7 @@ def write_files(peer: str, segmenter: Any, folder: Path, images: Path) -> None:
     try:
         export_openvino(segmenter, config, folder / "net.xml")
     except AtrousError as error:
-        print(f"openvino-bf16 is left out: {error}")
+        print(f"OpenVINO is left out: {error}")
 
 
 def side(name: str, peer: str, folder: Path, images: Path, threads: int) -> Callable[[Path], None]:
@@ -160,10 +160,11 @@ def side(name: str, peer: str, folder: Path, images: Path, threads: int) -> Call
         return partial(
             _ours, _half(segmenter_of(peer, net)) if name == "torch-bf16" else segmenter_of(peer, net), images
         )
-    if name == "openvino-bf16":
+    if name.startswith("openvino"):
         from atrous.prediction.openvino_runtime import open_openvino
 
-        return partial(_ours, open_openvino(folder / "net.xml", threads=threads, precision="bf16"), images)
+        precision = "bf16" if name.endswith("bf16") else "f32"
+        return partial(_ours, open_openvino(folder / "net.xml", threads=threads, precision=precision), images)
     from atrous.prediction.runtime import open_onnx
 
     file = folder / ("net-int8.onnx" if name == "onnx-int8" else "net.onnx")

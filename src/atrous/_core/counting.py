@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from atrous._core.implementations import available_threads, kernels
 
 _IGNORE = 255
-_PIXELS_PER_THREAD = 1 << 18
+# Clearing and adding up the bins of many classes takes a thread as long as counting so many pixels.
+_PIXELS_PER_THREAD = 1 << 21
+_FEWEST_PIXELS = 1 << 12
 
 
 def confusion(
@@ -20,7 +22,7 @@ def confusion(
 
     `truth` and `predicted` are uint8 of one shape, any shape. The matrix is (classes, classes): rows are the truth,
     columns the prediction. Pixels whose truth is 255 are not counted, whatever was predicted there. `threads`
-    defaults to one per processor, fewer for small maps.
+    defaults to one per processor, and to fewer below two million pixels for each.
 
     Raises `ValueError` for other dtypes, shapes that differ, classes outside 1..255, and counted labels outside
     0..classes-1.
@@ -31,7 +33,8 @@ def confusion(
     """
     truth, predicted = np.asarray(truth), np.asarray(predicted)
     _check(truth, predicted, classes)
-    strips = min(available_threads(threads), max(truth.size // _PIXELS_PER_THREAD, 1))
+    share = _PIXELS_PER_THREAD if threads is None else _FEWEST_PIXELS
+    strips = min(available_threads(threads), max(truth.size // share, 1))
     matrix = np.zeros((classes, classes), np.int64)
     flat = np.ascontiguousarray(truth).reshape(-1), np.ascontiguousarray(predicted).reshape(-1)
     if not kernels().confusion(*flat, matrix, strips):
