@@ -6,8 +6,9 @@
 Both sides hold the same weights: segmentation_models_pytorch's DeepLab v3+ with ResNet-18 at 512, or torchvision's
 DeepLab v3 with ResNet-50 at 513 (--peer torchvision), called as that library documents on one side, and on the other
 by our `predict` in torch and exported: ONNX Runtime in float32 and int8, OpenVINO in float32 and bfloat16, torch in
-bfloat16. One process, the sides in turn, medians, all with the same threads. Peak memory is that of each side in a process of its
-own, libraries included. With --run it is measured instead what bfloat16 and int8 cost a trained network in mean IoU.
+bfloat16. One process, the sides in turn, medians, all with the same threads. Peak memory is that of each side in a
+process of its own, libraries included. With --run it is measured instead what bfloat16 and int8 cost a trained network
+in mean IoU.
 """
 
 from __future__ import annotations

@@ -110,6 +110,18 @@ def test_large_images_tell_their_middle(network: Path, tmp_path: Path) -> None:
     assert json.loads(json.dumps(read_exported(tmp_path / "net.onnx")[1]))["export"]["calibrated_on"] == 1
 
 
+def test_every_image_tells_the_ranges(network: Path, tmp_path: Path) -> None:
+    dark = [np.zeros((1, 3, 8, 8), np.uint8)] * 31
+    bright = np.full((1, 3, 8, 8), 255, np.uint8)
+    scales = []
+    for name, images in (("first", [bright, *dark]), ("last", [*dark, bright]), ("none", [*dark, dark[0]])):
+        done = export_int8(network, tmp_path / f"{name}.onnx", images=images, mean_iou=scores(1, 1))
+        assert done.metadata["export"]["calibrated_on"] == 32
+        stored = onnx.load(done.path).graph.initializer
+        scales.append({each.name: onnx.numpy_helper.to_array(each).tolist() for each in stored if "scale" in each.name})
+    assert scales[0] == scales[1] != scales[2]
+
+
 def test_the_root_logger_is_left_as_it_was(network: Path, tmp_path: Path) -> None:
     before = (logging.getLogger().level, list(logging.getLogger().handlers))
     export_int8(network, tmp_path / "net.onnx", images=some_images(), mean_iou=scores(1, 1))

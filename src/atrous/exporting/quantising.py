@@ -116,7 +116,6 @@ def _quantise(source: Path, out: Path, inputs: Iterator[NDArray[np.float32]]) ->
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
                 calibrate_method=CalibrationMethod.MinMax,
-                extra_options={"CalibMaxIntermediateOutputs": 16},
             )
     return reader.count
 
