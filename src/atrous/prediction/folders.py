@@ -127,22 +127,14 @@ def predict_into(
     )
 
 
-def predict_source(
-    source: Source,
-    scorer: Scorer,
-    space: LabelSpace,
-    out: Path,
-    wanted: Wanted,
-    *,
-    progress: Progress | None = None,
-) -> list[Path]:
+def predict_source(source: Source, scorer: Scorer, space: LabelSpace, out: Path, wanted: Wanted) -> list[Path]:
     """Write what is wanted of one source below `out`, and return the files.
 
     Raises `AtrousError`, `ValueError`, `MemoryError` or `RuntimeError` where it cannot be; `refusal` has words for all.
     """
     sample = _read(source, wanted=wanted)
     if sample is None:
-        return _predict_file(source, scorer, space, out, wanted, progress)
+        return _predict_file(source, scorer, space, out, wanted, None)
     return write_prediction(out, source.name, of_image(scorer, sample, space, wanted), sample, save=wanted.save)
 
 

@@ -1,4 +1,4 @@
-"""What several verbs ask of the machine and the model: a device, what refines, and what is put around a network."""
+"""What several verbs ask of the model: what refines, and what is put around a network."""
 
 from __future__ import annotations
 
@@ -28,13 +28,6 @@ def chosen_refiner(crf: Any, model: Any) -> Chosen | None:
     level = logging.WARNING if found.makeshift else logging.INFO
     logging.getLogger("atrous").log(level, "refining with %s", found.words)
     return found
-
-
-def device_of(name: str | None) -> str:
-    """Return a device by name, a GPU without one where there is one; raises `AtrousError` where it is not here."""
-    from atrous.store import device_of as found
-
-    return found(name)
 
 
 TTA_SCALES = (0.75, 1.0, 1.25)

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from atrous.prediction import Refiner
     from atrous.tuning import Grid, Objective, Tuning
 
-from atrous.verbs.choices import device_of
 
 Progress = Callable[[int, int], None]
 
@@ -154,7 +153,7 @@ def crf_tune(
     from atrous.data.facts import identity
     from atrous.data.writers import check_figure
     from atrous.runs import data_of, pairs_in
-    from atrous.store import open_model, write_crf
+    from atrous.store import device_of, open_model, write_crf
     from atrous.tuning import tuned, write_plot
 
     if plot is not None:
